@@ -1,0 +1,17 @@
+-- cart_clear: take every line out of the cart.
+-- KEYS    1 record
+-- ARGV    1 writer  2 op  3 ttl_ms  4 guards
+-- RETURNS version removed
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSCONFLICT RSCORRUPT
+-- COST    O(N) in the fields of the record
+local call, args, tag = redis.call, ARGV, 'cc'
+local rec = call('HMGET', KEYS[1], 'v', 'f', args[1])
+-- @include begin
+local removed = 0
+for _, field in ipairs(call('HKEYS', KEYS[1])) do
+  if string.sub(field, 1, 1) == 'c' then removed = removed + call('HDEL', KEYS[1], field) end
+end
+local result = now .. ' ' .. removed
+-- @include journal
+call('HSET', KEYS[1], 'v', now, args[1], entry)
+-- @include finish

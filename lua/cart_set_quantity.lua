@@ -1,0 +1,17 @@
+-- cart_set_quantity: set a line's quantity; the line must exist.
+-- KEYS    1 record
+-- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 line_field  6 quantity
+-- RETURNS version quantity
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSCONFLICT RSCORRUPT RSABSENT
+-- COST    O(1)
+local call, args, tag = redis.call, ARGV, 'cq'
+local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])
+-- @include begin
+local line = rec[4]
+if not line then return redis.error_reply('RSABSENT line') end
+local rest = string.match(line, '^%d+( %S+ %d+)$')
+if not rest then return redis.error_reply('RSCORRUPT line') end
+local result = now .. ' ' .. args[6]
+-- @include journal
+call('HSET', KEYS[1], 'v', now, args[1], entry, args[5], args[6] .. rest)
+-- @include finish

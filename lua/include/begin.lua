@@ -1,0 +1,39 @@
+-- Journal, fence, deadline and expected version: everything that can refuse a change, before anything is written.
+-- Expects call, args, tag, and rec = {version, fence token, journal, ...}. Leaves op, seq, journal, now.
+-- The common case is one string comparison: operation numbers have ten digits and a journal begins with its newest.
+local op, journal, version = args[2], rec[3], rec[1]
+local seq = op
+if #op > 10 then seq = string.sub(op, 1, 10) end
+if journal and not (journal < seq) then
+  local at = string.find(';' .. journal, ';' .. seq, 1, true)
+  if at then
+    local done, result = string.match(journal, '^(%a+) ([^;|]*)', at + 10)
+    if not done then return redis.error_reply('RSCORRUPT journal') end
+    if done ~= tag then return redis.error_reply('RSMISMATCH journal') end
+    return result
+  end
+  -- Not remembered and below the window: the caller was answered long ago, or gave up. It must not run now.
+  if seq < (string.match(journal, '|(%d+)$') or string.sub(journal, 1, 10)) then return redis.error_reply('RSSTALE journal') end
+end
+local time = call('TIME')
+local now, us = time[1], time[2]
+-- Sixteen digits of microseconds, built from text: formatting a number this size costs twice as much.
+if #us == 6 then now = now .. us else now = now .. string.sub('00000', #us) .. us end
+if args[4] ~= '' then
+  local fence, deadline, expected = string.match(args[4], '^(%d*):(%d*):(%d*)$')
+  if fence ~= '' and rec[2] and tonumber(fence) < tonumber(rec[2]) then
+    return redis.error_reply('RSFENCED ' .. rec[2])
+  end
+  if deadline ~= '' and tonumber(deadline) < tonumber(now) then return redis.error_reply('RSDEADLINE passed') end
+  if expected ~= '' and expected ~= (version or '0') then
+    -- A deleted record keeps its version for the journal's sake, and counts as absent.
+    if expected ~= '0' or call('HGET', KEYS[1], 'd') ~= version then
+      return redis.error_reply('RSCONFLICT ' .. (version or '0'))
+    end
+  end
+end
+if version then
+  if #version ~= 16 or not tonumber(version) then return redis.error_reply('RSCORRUPT version') end
+  -- The clock stood still or went back: the version rises all the same.
+  if not (version < now) then now = string.format('%.0f', version + 1) end
+end

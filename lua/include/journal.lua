@@ -1,0 +1,19 @@
+-- Expects op, seq, journal, tag and result (version first). Leaves entry: what the writer's journal field becomes.
+-- An operation that flew alone replaces the field. One of several in flight keeps the results still owed to the others:
+-- all from its floor on, newest first; the floor closes the text, so that stragglers below it are refused.
+local entry = seq .. tag .. ' ' .. result
+if not journal then
+  -- @include writers
+elseif #op > 10 or not (journal < seq) then
+  local floor = string.sub(op, 12)
+  if floor == '' then floor = seq end
+  local stood = string.match(journal, '|(%d+)$') or string.sub(journal, 1, 10)
+  if floor < stood then floor = stood end
+  local newer, older = '', ''
+  for kept in string.gmatch(journal, '[^;|]+') do
+    if string.find(kept, ' ', 1, true) and not (kept < floor) then
+      if kept < entry then older = older .. ';' .. kept else newer = newer .. kept .. ';' end
+    end
+  end
+  entry = newer .. entry .. older .. '|' .. floor
+end

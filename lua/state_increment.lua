@@ -1,0 +1,30 @@
+-- state_increment: add a whole number to a field; an absent field counts as 0.
+-- KEYS    1 record
+-- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 field  6 by  7 max_fields
+-- RETURNS version value
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSCONFLICT RSCORRUPT RSTYPE RSFIELDS
+-- COST    O(1)
+local call, args, tag = redis.call, ARGV, 'si'
+local rec = call('HMGET', KEYS[1], 'v', 'f', args[1])
+-- @include begin
+if call('HLEN', KEYS[1]) >= tonumber(args[7]) and call('HEXISTS', KEYS[1], args[5]) == 0 then
+  return redis.error_reply('RSFIELDS record')
+end
+-- The first write, and the one that judges: it fails on anything but a 64-bit integer and then has changed nothing.
+local value = redis.pcall('HINCRBY', KEYS[1], args[5], args[6])
+if type(value) == 'table' then
+  if string.find(value.err, 'hash value', 1, true) or string.find(value.err, 'overflow', 1, true) then
+    return redis.error_reply('RSTYPE field')
+  end
+  return value
+end
+-- Lua's numbers are doubles: past 2^53 only the stored text is exact.
+if value > 9007199254740991 or value < -9007199254740991 then
+  value = call('HGET', KEYS[1], args[5])
+else
+  value = string.format('%.0f', value)
+end
+local result = now .. ' ' .. value
+-- @include journal
+call('HSET', KEYS[1], 'v', now, args[1], entry)
+-- @include finish

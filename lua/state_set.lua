@@ -1,0 +1,19 @@
+-- state_set: set one or more state fields, all or none.
+-- KEYS    1 record
+-- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 max_fields  6... field, value
+-- RETURNS version
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSCONFLICT RSCORRUPT RSFIELDS
+-- COST    O(N) in the fields named
+local call, args, tag = redis.call, ARGV, 'ss'
+local rec = call('HMGET', KEYS[1], 'v', 'f', args[1])
+-- @include begin
+local free = args[5] - call('HLEN', KEYS[1])
+if free < (#args - 5) / 2 then
+  -- Perhaps too many: only now is it worth asking which of the fields are new.
+  for i = 6, #args, 2 do free = free - 1 + call('HEXISTS', KEYS[1], args[i]) end
+  if free < 0 then return redis.error_reply('RSFIELDS record') end
+end
+local result = now
+-- @include journal
+call('HSET', KEYS[1], 'v', now, args[1], entry, unpack(args, 6))
+-- @include finish

@@ -1,0 +1,1 @@
+"""The handles that users hold. Written here, awaited; ``redstate/_sync`` is generated from this package."""

@@ -1,0 +1,100 @@
+"""Performs calls on one record: gives a change its identity, sends it, and makes its result or its error."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from redstate._call import Mutation, Query
+from redstate._codec import Codec
+from redstate._replies import ReplyError, mutation_error, query_error
+from redstate._writers import Writers
+from redstate.calls import record as record_calls
+from redstate.errors import CallTimeout, InvalidInput, OutcomeUnknown
+from redstate.transport.aio import AsyncTransport
+from redstate.transport.base import ReplyLost, pack_words
+
+T = TypeVar("T")
+
+
+class AsyncRecord:
+    """What the handles of one conversation share.
+
+    Attributes:
+        key: the record.
+        codec: encodes values under the store's limits.
+        ttl_ms: the expiry that each change sets, in milliseconds.
+    """
+
+    __slots__ = ("_timeout", "_transport", "_writers", "codec", "key", "ttl_ms")
+
+    def __init__(
+        self, key: str, codec: Codec, transport: AsyncTransport, writers: Writers, ttl_ms: int, timeout: float
+    ) -> None:
+        self.key = key
+        self.codec = codec
+        self.ttl_ms = ttl_ms
+        self._transport = transport
+        self._writers = writers
+        self._timeout = timeout
+
+    async def apply(
+        self,
+        call: Mutation[T],
+        op_id: str | None = None,
+        expected_version: int | None = None,
+        ttl_ms: int | None = None,
+    ) -> T:
+        """Change the record, at most once.
+
+        Args:
+            call: the change.
+            op_id: repeats the operation of that id; a new operation without.
+            expected_version: apply only at this version; 0 means that there must be no record.
+            ttl_ms: the record's expiry in place of the handle's.
+        """
+        writers = self._writers
+        operation = writers.begin(call.key) if op_id is None else writers.repeat(call.key, op_id)
+        try:
+            # fence : deadline : expected version; a plain change sends one empty word.
+            guards = "" if expected_version is None else f"::{_checked_version(expected_version)}"
+            script = call.script
+            packed = pack_words(
+                ("EVALSHA", script.sha, "1", call.key, operation.journal, operation.op, ttl_ms or self.ttl_ms, guards)
+                + call.args
+            )
+            reply = await self._transport.call(packed, self._timeout, script)
+        except ReplyLost:
+            writers.unknown(operation)
+            raise OutcomeUnknown(
+                f"{script.name} on {call.key} was sent and not answered within {self._timeout:g} s",
+                op_id=operation.op_id,
+                key=call.key,
+            ) from None
+        except BaseException:
+            # Never sent, or the caller gave up waiting and has no id to ask with: no result is owed.
+            writers.settle(operation)
+            raise
+        writers.settle(operation)
+        if type(reply) is ReplyError:
+            raise mutation_error(reply, call, operation, expected_version)
+        return call.parse(reply)
+
+    async def ask(self, call: Query[T]) -> T:
+        """Perform a call that may be repeated freely."""
+        try:
+            reply = await self._transport.call(pack_words(call.words), self._timeout, call.script)
+        except ReplyLost:
+            raise CallTimeout(f"A call on {call.key} was not answered within {self._timeout:g} s") from None
+        if type(reply) is ReplyError:
+            raise query_error(reply, call)
+        return call.parse(reply)
+
+    async def snapshot(self) -> record_calls.Snapshot:
+        """The whole record at one version."""
+        return await self.ask(record_calls.snapshot(self.key))
+
+
+def _checked_version(version: int) -> int:
+    if type(version) is not int or version < 0:
+        raise InvalidInput("expected_version must be an int, 0 or above")
+    return version

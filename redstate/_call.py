@@ -1,0 +1,73 @@
+"""What a call is, before anyone has decided how to send it: pure data, free of I/O and of colour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from redstate._scripts import Script
+
+T = TypeVar("T")
+
+Word = str | bytes | int
+
+
+class Mutation(Generic[T]):
+    """A change of one record by one script, journalled under an operation id.
+
+    Attributes:
+        script: what to run.
+        key: the record.
+        args: the script's own arguments, after the shared ones (writer, op, expiry, guards).
+        parse: makes the caller's result of the reply, a line of words with the version first.
+        field: what the change is about, for errors; "" where it concerns the whole record.
+        limit: the cap that a limit error of the script refers to.
+    """
+
+    __slots__ = ("args", "field", "key", "limit", "parse", "script")
+
+    def __init__(
+        self,
+        script: Script,
+        key: str,
+        args: tuple[Word, ...],
+        parse: Callable[[bytes], T],
+        field: str = "",
+        limit: int = 0,
+    ) -> None:
+        self.script = script
+        self.key = key
+        self.args = args
+        self.parse = parse
+        self.field = field
+        self.limit = limit
+
+
+class Query(Generic[T]):
+    """A call that may be repeated freely: a read, or a touch. ``words`` is the whole command."""
+
+    __slots__ = ("field", "key", "parse", "script", "words")
+
+    def __init__(
+        self,
+        key: str,
+        words: tuple[Word, ...],
+        parse: Callable[[Any], T],
+        field: str = "",
+        script: Script | None = None,
+    ) -> None:
+        self.key = key
+        self.words = words
+        self.parse = parse
+        self.field = field
+        self.script = script
+
+
+def version_of(line: bytes) -> int:
+    """The version of a reply that has only that."""
+    return int(line)
+
+
+def second_of(line: bytes) -> int:
+    """The whole number after the version."""
+    return int(line.split(b" ", 1)[1])

@@ -1,0 +1,125 @@
+"""Values to bytes and back: orjson with tagged extension types, so that type and value come back as they went in.
+
+Plain JSON values are plain JSON: ``encode([1, "a"])`` is ``b'[1,"a"]'``, so scripts can count ints and append to lists
+without reading what they hold. What would not come back exactly is refused.
+"""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Any
+
+import orjson
+
+from redstate._codec.classes import register
+from redstate._codec.limits import DEEPEST, Limits
+from redstate._codec.pack import TAG, is_plain, pack
+from redstate._codec.refusals import Malformed, UnknownClass
+from redstate._codec.restore import restore
+from redstate.errors import CorruptState, DataError, TooLarge, UnknownType
+
+__all__ = ["Codec", "Limits", "register"]
+
+_DEFAULTS = Limits()
+_SIMPLE = frozenset({int, bool, NoneType})
+# A search for one byte is several times quicker than one for more, and hardly any text has a tilde.
+_TAG_BYTE = TAG.encode()
+_TAG_KEY = f'"{TAG}"'.encode()
+
+
+class Codec:
+    """Encodes and decodes values; holds nothing but its limits, so threads may share it.
+
+    What can be stored: None, bool, int of any size, finite float, str, list, dict with any storable keys, tuple, set,
+    frozenset, bytes, bytearray, datetime, date, time, timedelta, Decimal, UUID, members of an Enum (by value),
+    dataclasses, named tuples and pydantic models. Other classes, and subclasses of builtins, are refused.
+
+    Dataclasses and models come back in the state they had: their ``__init__``, ``__post_init__`` and validators do not
+    run. Fields that the class got since then take their defaults. An Enum member is looked up by its value.
+
+    Args:
+        limits: the caps on one value.
+    """
+
+    __slots__ = ("_max_bytes", "limits")
+
+    def __init__(self, limits: Limits = _DEFAULTS) -> None:
+        self.limits = limits
+        self._max_bytes = limits.max_value_bytes
+
+    def encode(self, value: Any, path: str) -> bytes:
+        """Return a value as bytes.
+
+        Args:
+            value: what to store. No other thread may change it during the call.
+            path: what errors call the value, such as the name of its field.
+
+        Raises:
+            UnsupportedValue: something in it cannot be stored; ``path`` says where, such as ``cart[2].price``.
+            TooLarge: it exceeds a cap in bytes, levels or items.
+        """
+        data = self._encode_plain(value)
+        if data is None:
+            data = orjson.dumps(pack(value, path, self.limits))
+        if len(data) > self._max_bytes:
+            message = f"{path} has {len(data)} bytes, the limit is {self._max_bytes}"
+            raise TooLarge(message, path=path, limit=self._max_bytes, actual=len(data), unit="bytes")
+        return data
+
+    def _encode_plain(self, value: Any) -> bytes | None:
+        """Return a value as bytes if it needs no tags; None if that is not sure."""
+        kind = type(value)
+        if not (
+            kind in _SIMPLE
+            or (kind is str and len(value) <= self._max_bytes)
+            or ((kind is dict or kind is list) and is_plain(value, self.limits))
+        ):
+            return None
+        try:
+            data = orjson.dumps(value)
+        except TypeError:  # a large int, a lone surrogate or a key that is no str: pack() tells them apart
+            return None
+        return None if _TAG_BYTE in data and _TAG_KEY in data else data
+
+    def decode(self, data: bytes, *, key: str, field: str) -> Any:
+        """Return the value that was encoded.
+
+        Args:
+            data: what encode() returned.
+            key: the key in the store, for errors.
+            field: the field of the key, for errors.
+
+        Raises:
+            CorruptState: encode() does not write such bytes.
+            UnknownType: the value's class is not known in this process; ``type_name`` names it.
+        """
+        try:
+            return _decode(data)
+        except (MemoryError, RecursionError):
+            raise  # the state of this process, not of the data
+        except Exception as error:  # noqa: BLE001 - a user's class may raise anything while it is rebuilt
+            failure = _failure(error, key, field)
+        # Raised out here, so that no context carries the data into a report.
+        raise failure
+
+
+def _failure(error: Exception, key: str, field: str) -> DataError:
+    if isinstance(error, UnknownClass):
+        message = f"{field} of {key} needs {error.type_name}, which this process does not have"
+        return UnknownType(message, next_step=error.next_step, type_name=error.type_name, key=key, field=field)
+    reason = str(error) if isinstance(error, Malformed) else type(error).__name__
+    message = f"{field} of {key} holds bytes that redstate did not write ({reason})"
+    return CorruptState(message, key=key, field=field)
+
+
+def _decode(data: bytes) -> Any:
+    value = orjson.loads(data)
+    kind = type(value)
+    if kind is dict or kind is list:
+        tagged = _TAG_BYTE in data and _TAG_KEY in data
+        # orjson reads nests far deeper than are ever written; fewer brackets than that cannot be too deep.
+        if tagged or data.count(b"[") + data.count(b"{") > DEEPEST:
+            return restore(value)
+    elif kind is float and data.strip(b" -").isdigit():
+        raise Malformed("an integer beyond 64 bits")
+    return value

@@ -1,0 +1,42 @@
+"""The caps on what one conversation may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from redstate.errors import ConfigurationError
+
+DEEPEST = 64
+"""The highest max_depth: three JSON levels to each level of a value stay below the 254 that orjson writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Caps that are checked before anything is sent; exceeding one raises :class:`redstate.errors.TooLarge`.
+
+    Args:
+        max_value_bytes: bytes of one encoded value.
+        max_depth: containers inside one another in one value, at most 64; a scalar has depth 0, ``[]`` has 1.
+        max_items: members of all containers of one value together.
+        max_fields: fields of one conversation.
+
+    Raises:
+        ConfigurationError: a cap is no positive int, or max_depth is above 64; its ``setting`` names the cap.
+    """
+
+    max_value_bytes: int = 256 * 1024
+    max_depth: int = 32
+    max_items: int = 10_000
+    max_fields: int = 1_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            cap = getattr(self, field.name)
+            if type(cap) is not int or cap < 1:
+                raise ConfigurationError(
+                    f"{field.name} is no positive int", next_step="Pass an int of at least 1", setting=field.name
+                )
+        if self.max_depth > DEEPEST:
+            raise ConfigurationError(
+                "max_depth is too high", next_step=f"Pass an int from 1 to {DEEPEST}", setting="max_depth"
+            )

@@ -1,0 +1,393 @@
+"""Which server to use, and how to reach it: redis-py reads URLs and clients, and what our transports need comes out.
+
+redis-py takes a tenth of a second to import, so it is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import re
+import ssl
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from redstate import errors
+from redstate.embedded import EmbeddedServer, find_binary
+
+_SCHEMES = ("redis", "rediss", "unix")
+_VERIFICATION = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+_TLS_OPTIONS = frozenset(
+    {
+        "ssl_keyfile",
+        "ssl_certfile",
+        "ssl_cert_reqs",
+        "ssl_include_verify_flags",
+        "ssl_exclude_verify_flags",
+        "ssl_ca_certs",
+        "ssl_ca_data",
+        "ssl_ca_path",
+        "ssl_check_hostname",
+        "ssl_password",
+        "ssl_min_version",
+        "ssl_ciphers",
+    }
+)
+_ENCODE_HINT = (
+    'Percent-encode the characters / ? # @ : % of a user name or password (urllib.parse.quote(text, safe=""))'
+)
+_CLUSTER = "Redis Cluster is not supported yet"
+_CLUSTER_STEP = "Pass the URL of a single server or a Sentinel client to redstate"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """How to reach one server.
+
+    Attributes:
+        host: name or address; unused with ``path``, and not known before :meth:`resolve` with a Sentinel.
+        port: TCP port.
+        path: the unix socket, or None for TCP.
+        db: number of the database.
+        username: ACL user, or None for the default one. See :meth:`credentials`.
+        password: its password, or None.
+        ssl_context: wraps the connection; None for a plain one.
+        server_hostname: the name that the server's certificate is held against; None without TLS, and with a
+            Sentinel, where it is the host that :meth:`resolve` returned.
+        connect_timeout: seconds that the injected client or the URL allows for connecting; None if they don't say.
+    """
+
+    host: str = "localhost"
+    port: int = 6379
+    path: str | None = None
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ssl_context: ssl.SSLContext | None = None
+    server_hostname: str | None = None
+    connect_timeout: float | None = None
+    credential_provider: Any = field(default=None, repr=False)
+    sentinel_pool: Any = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str:
+        """Where the server is, without credentials: safe to log."""
+        if self.sentinel_pool is not None:
+            return f"sentinel:{self.sentinel_pool.service_name}"
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def credentials(self) -> tuple[str | None, str | None]:
+        """User name and password for a connection that is being made; a credential provider is asked each time.
+
+        Whatever a credential provider raises passes through.
+        """
+        if self.credential_provider is None:
+            return self.username, self.password
+        return _user_and_password(self.credential_provider.get_credentials())
+
+    async def credentials_async(self) -> tuple[str | None, str | None]:
+        """As :meth:`credentials`, without blocking the event loop."""
+        if self.credential_provider is None:
+            return self.username, self.password
+        if hasattr(self.credential_provider, "get_credentials_async"):
+            return _user_and_password(await self.credential_provider.get_credentials_async())
+        return _user_and_password(await asyncio.to_thread(self.credential_provider.get_credentials))
+
+    def resolve(self) -> tuple[str, int]:
+        """Host and port to connect to now; with a Sentinel, those of the present primary.
+
+        Raises:
+            ServerUnavailable: no Sentinel answered, or none knows a primary.
+            ConfigurationError: the Sentinel client is an asyncio one and can only serve an AsyncStore.
+        """
+        if self.sentinel_pool is None:
+            return self.host, self.port
+        if _is_async(self.sentinel_pool):
+            raise errors.ConfigurationError(
+                "The injected Sentinel client is an asyncio one", next_step="Use AsyncStore, or inject a sync client"
+            )
+        return _ask(self.sentinel_pool, self.address)
+
+    async def resolve_async(self) -> tuple[str, int]:
+        """As :meth:`resolve`, for Sentinel clients of both kinds, without blocking the event loop."""
+        if self.sentinel_pool is None:
+            return self.host, self.port
+        if _is_async(self.sentinel_pool):
+            return await _ask_async(self.sentinel_pool, self.address)
+        return await asyncio.to_thread(_ask, self.sentinel_pool, self.address)
+
+
+def open_server(url: str | None = None) -> tuple[Endpoint, EmbeddedServer | None]:
+    """Decide which server to use: the argument, else REDSTATE_URL, else REDIS_URL, else a new embedded server.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``; None to look further.
+
+    Returns:
+        How to reach the server, and the embedded server if one was started; the caller closes that.
+
+    Raises:
+        NoServer: nothing was named and there is no server to start.
+        ConfigurationError: the URL cannot work, or the embedded server did not start.
+    """
+    if url is not None:
+        return endpoint_from_url(url), None
+    for variable in ("REDSTATE_URL", "REDIS_URL"):
+        if os.environ.get(variable):
+            return _endpoint_from_variable(variable), None
+    server = EmbeddedServer.start(binary=find_binary())
+    return endpoint_from_url(server.url), server
+
+
+def _endpoint_from_variable(variable: str) -> Endpoint:
+    try:
+        return endpoint_from_url(os.environ[variable])
+    except errors.ConfigurationError as error:
+        raise errors.ConfigurationError(f"{variable}: {error.message}", next_step=error.next_step) from None
+
+
+def endpoint_from_url(url: str) -> Endpoint:
+    """Read a URL as redis-py does, but refuse what redis-py would ignore or guess.
+
+    Args:
+        url: ``redis://[user:password@]host[:port][/db]``, ``rediss://`` for TLS with redis-py's ``ssl_`` options in
+            the query, or ``unix://[user:password@]/path/to.sock[?db=0]``.
+
+    Raises:
+        ConfigurationError: names what is wrong with the URL, without its credentials.
+    """
+    scheme = _scheme(url)
+    _check_location(url, scheme)
+    options = _parsed(url)
+    tls_options = {name for name in options if name.startswith("ssl_")}
+    if tls_options and scheme != "rediss":
+        raise errors.ConfigurationError(f"The URL has {_listed(tls_options)} but no TLS", next_step="Use rediss://")
+    if tls_options - _TLS_OPTIONS:
+        raise errors.ConfigurationError(f"The URL has TLS options that redstate does not know: "
+                                        f"{_listed(tls_options - _TLS_OPTIONS)}")  # fmt: skip
+    return _endpoint(options, tls=scheme == "rediss")
+
+
+def endpoint_from_client(client: Any) -> Endpoint:
+    """Read how an injected client reaches its server. The client itself is neither used for calls nor closed.
+
+    Args:
+        client: a ``redis.Redis``, ``redis.asyncio.Redis``, ``valkey.Valkey`` or ``valkey.asyncio.Valkey``, also one
+            that a Sentinel's ``master_for`` made. Its host, credentials, TLS settings and ``socket_connect_timeout``
+            count; its other timeouts, its retries and ``decode_responses`` do not.
+
+    Raises:
+        ConfigurationError: it is no such client, a cluster client, or a Sentinel client for replicas.
+    """
+    kind = f"{type(client).__module__}.{type(client).__qualname__}"
+    if hasattr(client, "nodes_manager"):
+        raise errors.ConfigurationError(f"{_CLUSTER}, and the client is a {kind}", next_step=_CLUSTER_STEP)
+    pool = getattr(client, "connection_pool", None)
+    options = getattr(pool, "connection_kwargs", None)
+    if pool is None or not isinstance(options, dict):
+        raise errors.ConfigurationError(f"{kind} is no client of redis-py", next_step="Pass a redis.Redis or a URL")
+    sentinel_pool = pool if hasattr(pool, "sentinel_manager") else None
+    if sentinel_pool is not None and not sentinel_pool.is_master:
+        raise errors.ConfigurationError(
+            "The Sentinel client is one for replicas, which take no writes", next_step="Make it with master_for()"
+        )
+    return _endpoint(options, tls=_speaks_tls(pool.connection_class), sentinel_pool=sentinel_pool)
+
+
+def _scheme(url: str) -> str:
+    if not isinstance(url, str):
+        raise errors.ConfigurationError(f"The URL must be a str, not {type(url).__name__}")
+    scheme, separator, _ = url.partition("://")
+    # What is not shaped like a scheme is not repeated: it may be part of a password.
+    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+        raise errors.ConfigurationError("The URL has no scheme", next_step=_use_one_of_the_schemes())
+    if "cluster" in scheme.lower():
+        raise errors.ConfigurationError(f"{_CLUSTER}, and the URL is a {scheme}:// one", next_step=_CLUSTER_STEP)
+    if "sentinel" in scheme.lower():
+        raise errors.ConfigurationError(
+            f"A {scheme}:// URL cannot be read",
+            next_step="Pass the client that redis.sentinel.Sentinel(...).master_for(...) makes to from_client",
+        )
+    if scheme not in _SCHEMES:
+        raise errors.ConfigurationError(
+            f"The URL has the unknown scheme {scheme}://", next_step=_use_one_of_the_schemes()
+        )
+    return scheme
+
+
+def _use_one_of_the_schemes() -> str:
+    return "Start it with redis://, rediss:// (TLS) or unix:// (a socket)"
+
+
+def _check_location(url: str, scheme: str) -> None:
+    """Refuse a host, port, path or database that redis-py would replace by a default or misread."""
+    from urllib.parse import parse_qsl, unquote, urlsplit
+
+    # No cause is kept below: the messages of the standard library quote the text, and it may be part of a password.
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        what = "The URL's host or port is malformed (the port must be a number from 1 to 65535)"
+        raise errors.ConfigurationError(what, next_step=_ENCODE_HINT) from None
+    try:
+        parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise errors.ConfigurationError(
+            "What follows ? in the URL must be name=value", next_step=_ENCODE_HINT
+        ) from None
+    if parts.fragment:
+        raise errors.ConfigurationError("The URL has a # in it, which ends it there", next_step=_ENCODE_HINT)
+    path = unquote(parts.path)
+    if scheme == "unix":
+        if host or port or len(path) < 2:
+            raise errors.ConfigurationError(
+                "The URL names no socket", next_step="Write the full path after three slashes: unix:///path/to.sock"
+            )
+    elif port == 0:
+        raise errors.ConfigurationError("The URL's port must be a number from 1 to 65535")
+    elif not re.fullmatch(r"/?[0-9]*/?", path, re.ASCII):
+        raise errors.ConfigurationError("The URL's database must be a number, such as /0", next_step=_ENCODE_HINT)
+
+
+def _parsed(url: str) -> dict[str, Any]:
+    from redis.connection import parse_url
+
+    parse: Callable[[str], dict[str, Any]] = parse_url
+    try:
+        return parse(url)
+    except ValueError as error:
+        # redis-py names the option here, never its value; the cause would quote the value.
+        raise errors.ConfigurationError(f"The URL cannot be read: {str(error).rstrip('.')}") from None
+
+
+def _endpoint(options: Mapping[str, Any], *, tls: bool, sentinel_pool: Any = None) -> Endpoint:
+    host = _text(options.get("host")) or "localhost"
+    timeout = options.get("socket_connect_timeout")
+    return Endpoint(
+        host=host,
+        port=_number(options, "port", 6379, 65535),
+        path=_text(options.get("path")),
+        db=_number(options, "db", 0, 2**31 - 1),
+        username=_text(options.get("username")),
+        password=_text(options.get("password")),
+        ssl_context=_ssl_context(options) if tls else None,
+        server_hostname=host if tls and sentinel_pool is None else None,
+        connect_timeout=None if timeout is None else float(timeout),
+        credential_provider=options.get("credential_provider"),
+        sentinel_pool=sentinel_pool,
+    )
+
+
+def _text(value: Any) -> str | None:
+    """A setting as text; redis-py also takes bytes and numbers, and reads an empty one as none."""
+    return value.decode() if isinstance(value, bytes) else str(value) if value not in (None, "") else None
+
+
+def _number(options: Mapping[str, Any], name: str, default: int, highest: int) -> int:
+    value = options.get(name)
+    if value is None:
+        return default
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = -1
+    if not 0 <= number <= highest:
+        raise errors.ConfigurationError(f"The {name} must be a number from 0 to {highest}")
+    return number
+
+
+def _user_and_password(given: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """A provider returns (password,) or (user name, password)."""
+    username, password = given if len(given) == 2 else (None, given[0])
+    return _text(username), _text(password)
+
+
+def _speaks_tls(connection_class: type) -> bool:
+    # By name, so that clients of redis-py and of valkey-py, sync and asyncio, are told without importing them.
+    return any(base.__name__ == "SSLConnection" for base in connection_class.__mro__)
+
+
+def _ssl_context(options: Mapping[str, Any]) -> ssl.SSLContext:
+    """Build what redis-py's SSLConnection would, from the same options."""
+    if options.get("ssl_validate_ocsp") or options.get("ssl_validate_ocsp_stapled"):
+        raise errors.ConfigurationError("OCSP validation (ssl_validate_ocsp) is not supported")
+    verification = options.get("ssl_cert_reqs", "required")
+    if isinstance(verification, str):
+        if verification not in _VERIFICATION:
+            raise errors.ConfigurationError("ssl_cert_reqs must be none, optional or required")
+        verification = _VERIFICATION[verification]
+    context = ssl.create_default_context()
+    context.check_hostname = verification not in (None, ssl.CERT_NONE) and options.get("ssl_check_hostname", True)
+    context.verify_mode = ssl.CERT_NONE if verification is None else verification
+    for flag in options.get("ssl_include_verify_flags") or ():
+        context.verify_flags |= flag
+    for flag in options.get("ssl_exclude_verify_flags") or ():
+        context.verify_flags &= ~flag
+    try:
+        _load_files(context, options)
+        if options.get("ssl_min_version") is not None:
+            context.minimum_version = options["ssl_min_version"]
+        if options.get("ssl_ciphers"):
+            context.set_ciphers(options["ssl_ciphers"])
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        given = {name for name in options if name in _TLS_OPTIONS and options[name] is not None}
+        raise errors.ConfigurationError(
+            f"The TLS settings {_listed(given)} cannot be used: {error}",
+            next_step="Check that the files exist, are PEM files and belong together",
+        ) from error
+    return context
+
+
+def _load_files(context: ssl.SSLContext, options: Mapping[str, Any]) -> None:
+    certificate, key = options.get("ssl_certfile"), options.get("ssl_keyfile")
+    if certificate is None and key is not None:
+        raise errors.ConfigurationError("ssl_keyfile needs ssl_certfile beside it")
+    if certificate is not None:
+        context.load_cert_chain(certificate, key, options.get("ssl_password"))
+    authorities = [options.get(f"ssl_ca_{name}") for name in ("certs", "path", "data")]
+    if any(authority is not None for authority in authorities):
+        context.load_verify_locations(*authorities)
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _is_async(sentinel_pool: Any) -> bool:
+    return inspect.iscoroutinefunction(sentinel_pool.sentinel_manager.discover_master)
+
+
+def _ask(sentinel_pool: Any, address: str) -> tuple[str, int]:
+    try:
+        host, port = sentinel_pool.sentinel_manager.discover_master(sentinel_pool.service_name)
+    except _client_errors() as error:
+        raise _no_primary(address) from error
+    return host, port
+
+
+async def _ask_async(sentinel_pool: Any, address: str) -> tuple[str, int]:
+    try:
+        host, port = await sentinel_pool.sentinel_manager.discover_master(sentinel_pool.service_name)
+    except _client_errors() as error:
+        raise _no_primary(address) from error
+    return host, port
+
+
+def _client_errors() -> tuple[type[Exception], ...]:
+    """The base errors of the client libraries in use; valkey-py is none of redstate's dependencies."""
+    bases = (("redis.exceptions", "RedisError"), ("valkey.exceptions", "ValkeyError"))
+    return tuple(getattr(sys.modules[module], name) for module, name in bases if module in sys.modules)
+
+
+def _no_primary(address: str) -> errors.ServerUnavailable:
+    return errors.ServerUnavailable(
+        "No Sentinel that answered knows a primary",
+        next_step="Check the addresses of the Sentinels and the name of the service",
+        address=address,
+    )

