@@ -18,6 +18,7 @@ if line then
 elseif call('HLEN', KEYS[1]) >= tonumber(args[8]) then
   return redis.error_reply('RSFIELDS record')
 end
+quantity = '' .. quantity -- one conversion for two uses
 local result = now .. ' ' .. quantity
 -- @include journal
 call('HSET', KEYS[1], 'v', now, args[1], entry, args[5], quantity .. ' ' .. price .. ' ' .. added)

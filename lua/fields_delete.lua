@@ -4,7 +4,8 @@
 -- RETURNS version removed
 -- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSCONFLICT RSCORRUPT
 -- COST    O(N) in the fields named
-local call, args, tag = redis.call, ARGV, 'fd'
+-- One verb for each kind of field: a repeat must name the same.
+local call, args, tag = redis.call, ARGV, 'd' .. string.sub(ARGV[5], 1, 1)
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1])
 -- @include begin
 local result = now .. ' ' .. call('HDEL', KEYS[1], unpack(args, 5))

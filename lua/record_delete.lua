@@ -7,7 +7,7 @@
 -- COST    O(N) in the fields of the record
 local call, args, tag = redis.call, ARGV, 'rd'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], 'd')
-if not rec[1] and not rec[3] then return '0 0' end
+if not rec[1] and not rec[3] then return '0000000000000000 0' end
 -- @include begin
 for _, field in ipairs(call('HKEYS', KEYS[1])) do
   local kind = string.sub(field, 1, 1)

@@ -5,15 +5,17 @@
 -- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSCONFLICT RSCORRUPT RSTYPE RSFIELDS
 -- COST    O(1)
 local call, args, tag = redis.call, ARGV, 'si'
-local rec = call('HMGET', KEYS[1], 'v', 'f', args[1])
+local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])
 -- @include begin
-if call('HLEN', KEYS[1]) >= tonumber(args[7]) and call('HEXISTS', KEYS[1], args[5]) == 0 then
+if rec[4] then
+  if not string.find(rec[4], '^-?%d+$') then return redis.error_reply('RSTYPE field') end
+elseif call('HLEN', KEYS[1]) >= tonumber(args[7]) then
   return redis.error_reply('RSFIELDS record')
 end
--- The first write, and the one that judges: it fails on anything but a 64-bit integer and then has changed nothing.
+-- The first write, and the last judge: a sum beyond 64 bits fails here and has then changed nothing.
 local value = redis.pcall('HINCRBY', KEYS[1], args[5], args[6])
 if type(value) == 'table' then
-  if string.find(value.err, 'hash value', 1, true) or string.find(value.err, 'overflow', 1, true) then
+  if string.find(value.err, 'integer', 1, true) or string.find(value.err, 'overflow', 1, true) then
     return redis.error_reply('RSTYPE field')
   end
   return value

@@ -20,7 +20,7 @@ class Mutation(Generic[T]):
         key: the record.
         args: the script's own arguments, after the shared ones (writer, op, expiry, guards).
         parse: makes the caller's result of the reply, a line of words with the version first.
-        field: what the change is about, for errors; "" where it concerns the whole record.
+        field: the hash field that the change is about, for errors; "" where it concerns several.
         limit: the cap that a limit error of the script refers to.
     """
 
@@ -69,5 +69,5 @@ def version_of(line: bytes) -> int:
 
 
 def second_of(line: bytes) -> int:
-    """The whole number after the version."""
-    return int(line.split(b" ", 1)[1])
+    """The whole number after the version, which has sixteen digits."""
+    return int(line[17:])

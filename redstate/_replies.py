@@ -103,35 +103,42 @@ def _mismatch(call: Mutation[Any], operation: Operation, detail: str, expected: 
 
 
 def _corrupt(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
-    field = {"version": "v", "journal": operation.journal}.get(detail, call.field)
+    journal = operation.journal if isinstance(operation.journal, str) else operation.journal.decode()
+    field = {"version": "v", "journal": journal}.get(detail, call.field)
     return CorruptState(
         f"Field {field!r} of {call.key} holds bytes that redstate did not write", key=call.key, field=field
     )
 
 
+def _named(call: Mutation[Any]) -> str:
+    """What the caller named: the hash field without the letter of its kind."""
+    return call.field[1:]
+
+
 def _type(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
     wants = "a list" if call.script.name == "state_append" else "a whole number that stays within 64 bits"
-    return WrongType(f"Field {call.field!r} of {call.key} does not hold {wants}", key=call.key, field=call.field)
+    name = _named(call)
+    return WrongType(f"Field {name!r} of {call.key} does not hold {wants}", key=call.key, field=name)
 
 
 def _absent(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
-    return WrongType(
-        f"There is no cart line {call.field!r} in {call.key}", next_step="Use add()", key=call.key, field=call.field
-    )
+    name = _named(call)
+    return WrongType(f"There is no cart line {name!r} in {call.key}", next_step="Use add()", key=call.key, field=name)
 
 
 def _limit(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
+    name = _named(call)
     if call.script.name == "cart_add":
         return TooLarge(
-            f"The quantity of {call.field!r} would exceed 1,000,000,000",
-            path=call.field,
+            f"The quantity of {name!r} would exceed 1,000,000,000",
+            path=name,
             limit=1_000_000_000,
             actual=None,
             unit="items",
         )
     return TooLarge(
-        f"The list {call.field!r} would have {int(detail):,} bytes; at most {call.limit:,} are allowed",
-        path=call.field,
+        f"The list {name!r} would have {int(detail):,} bytes; at most {call.limit:,} are allowed",
+        path=name,
         limit=call.limit,
         actual=int(detail),
         unit="bytes",
@@ -140,7 +147,7 @@ def _limit(call: Mutation[Any], operation: Operation, detail: str, expected: int
 
 def _fields(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
     cap = int(call.args[0] if call.script.name == "state_set" else call.args[-1])
-    return TooLarge(f"{call.key} would exceed {cap:,} fields", path=call.field, limit=cap, actual=None, unit="fields")
+    return TooLarge(f"{call.key} would exceed {cap:,} fields", path=_named(call), limit=cap, actual=None, unit="fields")
 
 
 _SCRIPT: dict[str, Callable[[Mutation[Any], Operation, str, int | None], RedstateError]] = {

@@ -40,12 +40,17 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One assembled script: ``name``, ``source`` (includes resolved), ``sha`` (hex, as EVALSHA wants it)."""
+    """One assembled script: ``name``, ``source`` (includes resolved), ``sha`` (hex).
+
+    ``evalsha`` are the words of the command that runs it on one key, up to the key; as bytes, which are framed in half
+    the time that text takes.
+    """
 
     name: str
     source: str
     sha: str
     header: Header
+    evalsha: tuple[bytes, bytes, bytes]
 
 
 def directory() -> Path:
@@ -134,7 +139,8 @@ def load(name: str) -> Script:
         raise ConfigurationError(f"There is no script {name}", next_step="Reinstall redstate")
     source = assemble(path)
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-    return Script(name=name, source=source, sha=sha, header=parse_header(name, source))
+    evalsha = (b"EVALSHA", sha.encode(), b"1")
+    return Script(name=name, source=source, sha=sha, header=parse_header(name, source), evalsha=evalsha)
 
 
 def names() -> tuple[str, ...]:

@@ -15,7 +15,6 @@ import itertools
 import re
 import secrets
 import threading
-from typing import NamedTuple
 
 from redstate import _keys
 from redstate.errors import InvalidField
@@ -27,15 +26,29 @@ LAST_SEQUENCE = 9_999_999_999
 _GENERATED = re.compile(r"([A-Za-z0-9_-]{8})\.(\d{10})")
 
 
-class Operation(NamedTuple):
-    """One change on its way. ``journal`` is the record's field for its writer, ``op`` its number and floor."""
+class Operation:
+    """One change on its way.
 
-    journal: str
-    op: str
-    writer: Writer | None
-    key: str
-    sequence: int
-    given: str | None
+    Attributes:
+        journal: the record's field for its writer.
+        op: its number and, where it does not fly alone, its floor; what the script is given.
+        writer: the pen, or None for a repeat by id.
+        key: the record.
+        sequence: its number.
+        given: the id by which the caller named it, or None.
+    """
+
+    __slots__ = ("given", "journal", "key", "op", "sequence", "writer")
+
+    def __init__(
+        self, journal: bytes | str, op: str, writer: Writer | None, key: str, sequence: int, given: str | None = None
+    ) -> None:
+        self.journal = journal
+        self.op = op
+        self.writer = writer
+        self.key = key
+        self.sequence = sequence
+        self.given = given
 
     @property
     def op_id(self) -> str:
@@ -53,57 +66,50 @@ class Writer:
     def __init__(self) -> None:
         # 48 random bits: two of the at most 64 writers of a record share a name once in 10^11 records.
         self.name = secrets.token_urlsafe(6)
-        self.field = _keys.JOURNAL + self.name
+        self.field = (_keys.JOURNAL + self.name).encode()
         self.counter = itertools.count(FIRST_SEQUENCE)
         self.open: dict[str, list[int]] = {}
 
 
-class Writers:
-    """The pens of one store. Thread-safe."""
+class LoopWriters:
+    """The pens of one store that a single event loop uses."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._current = Writer()
 
     def begin(self, key: str) -> Operation:
         """A new operation on ``key``. It must be settled, or reported as unknown."""
-        with self._lock:
-            writer = self._current
-            sequence = next(writer.counter)
-            if sequence >= LAST_SEQUENCE:
-                self._current = Writer()
-            others = writer.open.get(key)
-            if others is None:
-                writer.open[key] = [sequence]
-                op = str(sequence)
-            else:
-                others.append(sequence)
-                op = f"{sequence}|{others[0]}"
-        return Operation(writer.field, op, writer, key, sequence, None)
+        writer = self._current
+        sequence = next(writer.counter)
+        if sequence >= LAST_SEQUENCE:
+            self._current = Writer()
+        others = writer.open.get(key)
+        if others is None:
+            writer.open[key] = [sequence]
+            return Operation(writer.field, str(sequence), writer, key, sequence)
+        others.append(sequence)
+        return Operation(writer.field, f"{sequence}|{others[0]}", writer, key, sequence)
 
     def settle(self, operation: Operation) -> None:
         """The outcome is known, or nobody will ask for it."""
         writer = operation.writer
         if writer is None:
             return
-        with self._lock:
-            others = writer.open.get(operation.key)
-            if others is None:
-                return
-            if len(others) == 1:
-                del writer.open[operation.key]
-            else:
-                others.remove(operation.sequence)
+        others = writer.open.get(operation.key)
+        if others is None:
+            return
+        if len(others) > 1:
+            others.remove(operation.sequence)
+        else:
+            del writer.open[operation.key]
 
     def unknown(self, operation: Operation) -> None:
         """The outcome stays unknown: the journal keeps it, as this pen writes no more."""
-        with self._lock:
-            if operation.writer is self._current:
-                self._current = Writer()
+        if operation.writer is self._current:
+            self._current = Writer()
 
     def forget(self) -> None:
-        """A new pen in a forked child: parent and child must not share one. The lock may be held by a lost thread."""
-        self._lock = threading.Lock()
+        """A new pen in a forked child: parent and child must not share one."""
         self._current = Writer()
 
     @staticmethod
@@ -122,3 +128,28 @@ class Writers:
             # Floor zero: a repeat says nothing about which other results are still owed.
             return Operation(_keys.JOURNAL + own[1], f"{own[2]}|0000000000", None, key, 0, op_id)
         return Operation(_keys.op_field(op_id), str(FIRST_SEQUENCE), None, key, 0, op_id)
+
+
+class ThreadWriters(LoopWriters):
+    """The pens of one store that many threads use: an operation and its floor are taken in one step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+
+    def begin(self, key: str) -> Operation:
+        with self._lock:
+            return super().begin(key)
+
+    def settle(self, operation: Operation) -> None:
+        with self._lock:
+            super().settle(operation)
+
+    def unknown(self, operation: Operation) -> None:
+        with self._lock:
+            super().unknown(operation)
+
+    def forget(self) -> None:
+        # A thread that the child does not have may have held the lock.
+        self._lock = threading.Lock()
+        super().forget()

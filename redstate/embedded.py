@@ -18,6 +18,7 @@ import platform
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -255,7 +256,7 @@ def _guard() -> None:
             break
         except OSError:
             continue
-    os.killpg(0, 9)
+    os.killpg(0, 9)  # SIGKILL
 
 
 def _guard_command() -> list[str]:
@@ -273,6 +274,9 @@ def _start_guard(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     """Start the guard of a folder that is made next; returns it and the end of the pipe that calls it to work."""
     command = [*_guard_command(), str(folder), str(os.getpid())]
     watched, lifeline = os.pipe()
+    # The guard inherits the mask, so it is deaf from its first moment on. The kernel hangs up a group whose owner dies
+    # while a member is stopped; a guard that went then would leave the server behind.
+    unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
     try:
         return _spawn(command, watched, subprocess.DEVNULL), lifeline
     except OSError as error:
@@ -280,6 +284,7 @@ def _start_guard(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
         raise errors.ConfigurationError(f"{sys.executable} cannot be run: {error.strerror}", log=[]) from error
     finally:
         os.close(watched)
+        signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
 
 
 def _dismiss(guard: subprocess.Popen[bytes], lifeline: int, folder: Path) -> None:

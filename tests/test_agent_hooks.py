@@ -59,6 +59,10 @@ class AsyncHooks(Recorder):
         await self.note(("ended", conversation_id, self.current_conversation_id))
 
 
+class Inheriting(AsyncHooks):
+    """Takes its hooks over as they are."""
+
+
 class SyncHooks(Recorder):
     def on_conversation_started(self, conversation_id: str) -> None:
         super().on_conversation_started(conversation_id)
@@ -78,7 +82,7 @@ class SyncHooks(Recorder):
         asyncio.run_coroutine_threadsafe(noted, self.loop).result(20)
 
 
-@pytest.mark.parametrize("agent_class", [AsyncHooks, SyncHooks])
+@pytest.mark.parametrize("agent_class", [AsyncHooks, Inheriting, SyncHooks])
 def test_overridden_hooks_run_once_bound_to_their_conversation(agent_class: type[Recorder]) -> None:
     async def scenario() -> None:
         async with serving(agent_class) as (platform, agent):

@@ -71,6 +71,13 @@ def test_neither_values_nor_the_api_key_are_logged_and_the_root_logger_is_left_a
     assert "root [] 30" in printed
 
 
+def test_a_program_that_logs_at_info_logs_no_values_either() -> None:
+    printed = run_python("import logging; logging.basicConfig(level=logging.INFO)" + TALKATIVE)
+    assert "tool 'fail' failed with LookupError" in printed
+    assert "the-VALUE" not in printed
+    assert "the-API-key" not in printed
+
+
 def test_who_asks_for_the_sdks_log_gets_it_without_the_key() -> None:
     printed = run_python(TALKATIVE, CONVERSIMPLE_LOG_LEVEL="INFO")
     assert "Received platform message" in printed

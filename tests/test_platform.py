@@ -365,6 +365,6 @@ def test_agents_of_several_processes_share_the_calls_of_one_conversation() -> No
                 assert (await platform.call(ids[0], "tell")).agent == platform.agents[0].id
             finally:
                 for worker in workers:
-                    await worker.communicate()
+                    await worker.communicate(b"")
 
     asyncio.run(scenario())

@@ -25,6 +25,7 @@ NAMES = {
     "AsyncCart": "Cart",
     "AsyncRecord": "Record",
     "AsyncTransport": "SyncTransport",
+    "LoopWriters": "ThreadWriters",
     "_async": "_sync",
     "aio": "sync",
 }

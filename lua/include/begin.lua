@@ -1,10 +1,13 @@
 -- Journal, fence, deadline and expected version: everything that can refuse a change, before anything is written.
--- Expects call, args, tag, and rec = {version, fence token, journal, ...}. Leaves op, seq, journal, now.
+-- Expects call, args, tag, and rec = {version, fence token, journal, ...}. Leaves op, seq, journal, version, now.
 -- The common case is one string comparison: operation numbers have ten digits and a journal begins with its newest.
 local op, journal, version = args[2], rec[3], rec[1]
 local seq = op
 if #op > 10 then seq = string.sub(op, 1, 10) end
-if journal and not (journal < seq) then
+if not journal then
+  -- @include permissions
+elseif journal >= seq then
+  if not string.find(journal, '^%d%d%d%d%d%d%d%d%d%d%a') then return redis.error_reply('RSCORRUPT journal') end
   local at = string.find(';' .. journal, ';' .. seq, 1, true)
   if at then
     local done, result = string.match(journal, '^(%a+) ([^;|]*)', at + 10)
@@ -13,8 +16,11 @@ if journal and not (journal < seq) then
     return result
   end
   -- Not remembered and below the window: the caller was answered long ago, or gave up. It must not run now.
-  if seq < (string.match(journal, '|(%d+)$') or string.sub(journal, 1, 10)) then return redis.error_reply('RSSTALE journal') end
+  if seq < (string.match(journal, '|(%d+)$') or string.sub(journal, 1, 10)) then
+    return redis.error_reply('RSSTALE journal')
+  end
 end
+if version and (#version ~= 16 or string.find(version, '%D')) then return redis.error_reply('RSCORRUPT version') end
 local time = call('TIME')
 local now, us = time[1], time[2]
 -- Sixteen digits of microseconds, built from text: formatting a number this size costs twice as much.
@@ -32,8 +38,5 @@ if args[4] ~= '' then
     end
   end
 end
-if version then
-  if #version ~= 16 or not tonumber(version) then return redis.error_reply('RSCORRUPT version') end
-  -- The clock stood still or went back: the version rises all the same.
-  if not (version < now) then now = string.format('%.0f', version + 1) end
-end
+-- The clock stood still or went back: the version rises all the same.
+if version and version >= now then now = string.format('%.0f', version + 1) end

@@ -4,14 +4,15 @@
 local entry = seq .. tag .. ' ' .. result
 if not journal then
   -- @include writers
-elseif #op > 10 or not (journal < seq) then
+  if #op > 10 then entry = entry .. '|' .. string.sub(op, 12) end
+elseif #op > 10 or journal >= seq then
   local floor = string.sub(op, 12)
   if floor == '' then floor = seq end
   local stood = string.match(journal, '|(%d+)$') or string.sub(journal, 1, 10)
   if floor < stood then floor = stood end
   local newer, older = '', ''
   for kept in string.gmatch(journal, '[^;|]+') do
-    if string.find(kept, ' ', 1, true) and not (kept < floor) then
+    if string.find(kept, ' ', 1, true) and kept >= floor then
       if kept < entry then older = older .. ';' .. kept else newer = newer .. kept .. ';' end
     end
   end

@@ -7,7 +7,7 @@ from typing import TypeVar
 from redstate._call import Mutation, Query
 from redstate._codec import Codec
 from redstate._replies import ReplyError, mutation_error, query_error
-from redstate._writers import Writers
+from redstate._writers import LoopWriters
 from redstate.calls import record as record_calls
 from redstate.errors import CallTimeout, InvalidInput, OutcomeUnknown
 from redstate.transport.aio import AsyncTransport
@@ -25,10 +25,10 @@ class AsyncRecord:
         ttl_ms: the expiry that each change sets, in milliseconds.
     """
 
-    __slots__ = ("_timeout", "_transport", "_writers", "codec", "key", "ttl_ms")
+    __slots__ = ("_key_word", "_timeout", "_transport", "_ttl_word", "_writers", "codec", "key", "ttl_ms")
 
     def __init__(
-        self, key: str, codec: Codec, transport: AsyncTransport, writers: Writers, ttl_ms: int, timeout: float
+        self, key: str, codec: Codec, transport: AsyncTransport, writers: LoopWriters, ttl_ms: int, timeout: float
     ) -> None:
         self.key = key
         self.codec = codec
@@ -36,6 +36,8 @@ class AsyncRecord:
         self._transport = transport
         self._writers = writers
         self._timeout = timeout
+        self._key_word = key.encode()
+        self._ttl_word = b"%d" % ttl_ms
 
     async def apply(
         self,
@@ -59,7 +61,14 @@ class AsyncRecord:
             guards = "" if expected_version is None else f"::{_checked_version(expected_version)}"
             script = call.script
             packed = pack_words(
-                ("EVALSHA", script.sha, "1", call.key, operation.journal, operation.op, ttl_ms or self.ttl_ms, guards)
+                script.evalsha
+                + (
+                    self._key_word,
+                    operation.journal,
+                    operation.op,
+                    self._ttl_word if ttl_ms is None else ttl_ms,
+                    guards,
+                )
                 + call.args
             )
             reply = await self._transport.call(packed, self._timeout, script)

@@ -13,7 +13,7 @@ from redstate._call import Query
 from redstate._codec import Codec
 from redstate._discovery import Endpoint, endpoint_from_client, endpoint_from_url, open_server
 from redstate._settings import Settings, StoreOptions, check_timeout
-from redstate._writers import Writers
+from redstate._writers import LoopWriters
 from redstate.calls.record import milliseconds
 from redstate.embedded import EmbeddedServer
 from redstate.transport.aio import AsyncTransport
@@ -37,7 +37,7 @@ class AsyncStore:
         self._settings = settings
         self._server = server
         self._codec = Codec(settings.limits)
-        self._writers = Writers()
+        self._writers = LoopWriters()
         self._transport = AsyncTransport(endpoint, settings.max_in_flight)
         forget_at_fork(self._writers)
 

@@ -58,28 +58,20 @@ class Codec:
             UnsupportedValue: something in it cannot be stored; ``path`` says where, such as ``cart[2].price``.
             TooLarge: it exceeds a cap in bytes, levels or items.
         """
-        data = self._encode_plain(value)
+        kind = type(value)
+        data = None
+        if (
+            kind in _SIMPLE
+            or (kind is str and len(value) <= self._max_bytes)
+            or ((kind is dict or kind is list) and is_plain(value, self.limits))
+        ):
+            data = _dump_plain(value)
         if data is None:
             data = orjson.dumps(pack(value, path, self.limits))
         if len(data) > self._max_bytes:
             message = f"{path} has {len(data)} bytes, the limit is {self._max_bytes}"
             raise TooLarge(message, path=path, limit=self._max_bytes, actual=len(data), unit="bytes")
         return data
-
-    def _encode_plain(self, value: Any) -> bytes | None:
-        """Return a value as bytes if it needs no tags; None if that is not sure."""
-        kind = type(value)
-        if not (
-            kind in _SIMPLE
-            or (kind is str and len(value) <= self._max_bytes)
-            or ((kind is dict or kind is list) and is_plain(value, self.limits))
-        ):
-            return None
-        try:
-            data = orjson.dumps(value)
-        except TypeError:  # a large int, a lone surrogate or a key that is no str: pack() tells them apart
-            return None
-        return None if _TAG_BYTE in data and _TAG_KEY in data else data
 
     def decode(self, data: bytes, *, key: str, field: str) -> Any:
         """Return the value that was encoded.
@@ -110,6 +102,15 @@ def _failure(error: Exception, key: str, field: str) -> DataError:
     reason = str(error) if isinstance(error, Malformed) else type(error).__name__
     message = f"{field} of {key} holds bytes that redstate did not write ({reason})"
     return CorruptState(message, key=key, field=field)
+
+
+def _dump_plain(value: Any) -> bytes | None:
+    """Return a value as JSON; None if it turns out to need a closer look."""
+    try:
+        data = orjson.dumps(value)
+    except TypeError:  # a large int, a lone surrogate or a key that is no str: pack() tells them apart
+        return None
+    return None if _TAG_BYTE in data and _TAG_KEY in data else data
 
 
 def _decode(data: bytes) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
 from functools import partial
 from types import MemberDescriptorType, ModuleType
@@ -18,6 +18,7 @@ from redstate._codec.refusals import Malformed, UnknownClass, Unsupported
 
 Kind = Literal["enum", "dataclass", "namedtuple", "model"]
 T = TypeVar("T", bound=type)
+Defaults = Mapping[str, Callable[[], Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Shape:
         name: ``module:qualified.name``.
         required: fields that an instance cannot be without.
         defaults: makers of the fields that a stored instance of an older class may lack.
+        private_defaults: the same for the private attributes of a pydantic model.
         slots: descriptors of the attributes that live outside the instance's ``__dict__``.
         base: for pydantic, the library's class that takes and restores the state.
     """
@@ -37,8 +39,9 @@ class Shape:
     kind: Kind
     name: str
     required: frozenset[str] = frozenset()
-    defaults: Mapping[str, Callable[[], Any]] | None = None
-    slots: Mapping[str, MemberDescriptorType] | None = None
+    defaults: Defaults = field(default_factory=dict)
+    private_defaults: Defaults = field(default_factory=dict)
+    slots: Mapping[str, MemberDescriptorType] = field(default_factory=dict)
     base: Any = None
 
 
@@ -118,7 +121,7 @@ def _examine(cls: type) -> Shape | None:
     # A subclass that is no dataclass itself may keep state that the fields do not show.
     if "__dataclass_fields__" in vars(cls):
         return _examine_dataclass(cls)
-    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+    if issubclass(cls, tuple) and hasattr(cls, "_fields") and hasattr(cls, "_field_defaults"):
         return _examine_namedtuple(cls)
     return _examine_model(cls)
 
@@ -130,18 +133,18 @@ def _examine_dataclass(cls: Any) -> Shape | None:
         return None
     slots: dict[str, MemberDescriptorType] = {}
     for base in reversed(cls.__mro__):
-        slots |= {name: item for name, item in vars(base).items() if isinstance(item, MemberDescriptorType)}
+        slots |= {name: slot for name, slot in vars(base).items() if isinstance(slot, MemberDescriptorType)}
     required, defaults = set(), {}
-    for field in fields(cls):
-        if field.default_factory is not MISSING:
-            defaults[field.name] = field.default_factory
-        elif field.default is not MISSING:
+    for item in fields(cls):
+        if item.default_factory is not MISSING:
+            defaults[item.name] = item.default_factory
+        elif item.default is not MISSING:
             # Without slots, a default of a field outside __init__ is read from the class.
-            if field.init or field.name in slots:
-                defaults[field.name] = partial(_same, field.default)
-        elif field.init:
-            required.add(field.name)
-    return Shape(cls, "dataclass", _name_of(cls), frozenset(required), defaults, slots)
+            if item.init or item.name in slots:
+                defaults[item.name] = partial(_same, item.default)
+        elif item.init:
+            required.add(item.name)
+    return Shape(cls, "dataclass", _name_of(cls), frozenset(required), defaults, slots=slots)
 
 
 def _examine_namedtuple(cls: Any) -> Shape:
@@ -159,12 +162,18 @@ def _examine_model(cls: Any) -> Shape | None:
         base for base in cls.__mro__ if base.__module__.startswith("pydantic.") and "__getstate__" in vars(base)
     )
     required, defaults = set(), {}
-    for name, field in cls.model_fields.items():
-        if field.is_required():
+    for name, info in cls.model_fields.items():
+        if info.is_required():
             required.add(name)
         else:
-            defaults[name] = partial(field.get_default, call_default_factory=True)
-    return Shape(cls, "model", _name_of(cls), frozenset(required), defaults, base=base)
+            defaults[name] = partial(info.get_default, call_default_factory=True)
+    undefined = sys.modules["pydantic_core"].PydanticUndefined
+    private = {
+        name: attribute.get_default
+        for name, attribute in cls.__private_attributes__.items()
+        if attribute.default_factory is not None or attribute.default is not undefined
+    }
+    return Shape(cls, "model", _name_of(cls), frozenset(required), defaults, private, base=base)
 
 
 def _same(value: Any) -> Any:

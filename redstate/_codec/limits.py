@@ -10,6 +10,10 @@ DEEPEST = 64
 """The highest max_depth: three JSON levels to each level of a value stay below the 254 that orjson writes."""
 
 
+MOST_FIELDS = 3_500
+"""The highest max_fields: a script hands names and values to one command, and Lua unpacks at most 7,999 at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Caps that are checked before anything is sent; exceeding one raises :class:`redstate.errors.TooLarge`.
@@ -18,10 +22,10 @@ class Limits:
         max_value_bytes: bytes of one encoded value.
         max_depth: containers inside one another in one value, at most 64; a scalar has depth 0, ``[]`` has 1.
         max_items: members of all containers of one value together.
-        max_fields: fields of one conversation.
+        max_fields: fields of one conversation, at most 3,500.
 
     Raises:
-        ConfigurationError: a cap is no positive int, or max_depth is above 64; its ``setting`` names the cap.
+        ConfigurationError: a cap is no positive int, or above its highest value; its ``setting`` names the cap.
     """
 
     max_value_bytes: int = 256 * 1024
@@ -36,6 +40,10 @@ class Limits:
                 raise ConfigurationError(
                     f"{field.name} is no positive int", next_step="Pass an int of at least 1", setting=field.name
                 )
+        if self.max_fields > MOST_FIELDS:
+            raise ConfigurationError(
+                "max_fields is too high", next_step=f"Pass an int from 1 to {MOST_FIELDS:,}", setting="max_fields"
+            )
         if self.max_depth > DEEPEST:
             raise ConfigurationError(
                 "max_depth is too high", next_step=f"Pass an int from 1 to {DEEPEST}", setting="max_depth"

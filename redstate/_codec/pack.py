@@ -18,7 +18,7 @@ from redstate._codec.limits import Limits
 from redstate._codec.refusals import Excess, Refusal, Unsupported
 
 TAG = "~"
-_JSON_SCALARS = frozenset({str, int, bool, float, NoneType})
+_SCALARS = frozenset({str, int, bool, float, NoneType, *scalars.BY_TYPE})
 
 
 def is_plain(root: dict[Any, Any] | list[Any], limits: Limits) -> bool:
@@ -119,7 +119,7 @@ class _Packer:
         shape = shape_of(kind)
         if shape is None:
             raise Unsupported(kind)
-        if shape.kind == "enum" and type(value._value_) in _JSON_SCALARS:
+        if shape.kind == "enum" and type(value._value_) in _SCALARS:
             return {TAG: ["enum", shape.name, self.pack(value._value_)]}
         self._enter(value)
         if shape.kind == "enum":
@@ -143,9 +143,10 @@ class _Packer:
         ]
 
     def _dict(self, value: dict[Any, Any]) -> dict[str, Any]:
+        self._count(len(value))
         if TAG not in value and all(type(key) is str for key in value):
-            return self._mapping(value)
-        self._count(2 * len(value))
+            return self._pairs(value)
+        self._count(len(value))  # the keys are values of their own now
         packed: list[Any] = ["map"]
         step = ""
         try:
@@ -183,6 +184,9 @@ class _Packer:
 
     def _mapping(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         self._count(len(attributes))
+        return self._pairs(attributes)
+
+    def _pairs(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         packed: dict[str, Any] = {}
         key = ""
         try:
@@ -228,7 +232,7 @@ def _attributes(value: Any, shape: Shape) -> dict[str, Any]:
         if getattr(value, "__dict__", None) or len(value) != len(shape.cls._fields):
             raise Unsupported(shape.cls, "has state beside its fields")
         return dict(zip(shape.cls._fields, value, strict=True))
-    for name, slot in (shape.slots or {}).items():
+    for name, slot in shape.slots.items():
         try:
             attributes[name] = slot.__get__(value)
         except AttributeError:

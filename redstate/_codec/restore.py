@@ -10,7 +10,7 @@ from redstate._codec.limits import DEEPEST
 from redstate._codec.pack import TAG
 from redstate._codec.refusals import Malformed
 
-# One more for a tagged scalar in the innermost container, one for the payload of an Enum.
+# In the innermost container there can be an Enum member whose value is tagged as well.
 LEVELS = DEEPEST + 2
 
 
@@ -104,7 +104,7 @@ def _dataclass(content: list[Any], levels: int) -> Any:
     shape = classes.find(name, "dataclass")
     instance: Any = object.__new__(shape.cls)
     for attribute, value in _attributes(packed, shape, levels).items():
-        if shape.slots and attribute in shape.slots:
+        if attribute in shape.slots:
             shape.slots[attribute].__set__(instance, value)
         else:
             vars(instance)[attribute] = value
@@ -118,24 +118,29 @@ def _model(content: list[Any], levels: int) -> Any:
     if type(fields_set) is not list or not all(type(field) is str for field in fields_set):
         raise Malformed("malformed fields of a model")
     instance: Any = object.__new__(shape.cls)
+    hidden = _with_defaults({} if private is None else _mapping(private, levels), shape.private_defaults)
     state = {
         "__dict__": _attributes(packed, shape, levels),
         "__pydantic_fields_set__": set(fields_set),
         "__pydantic_extra__": None if extra is None else _mapping(extra, levels),
-        "__pydantic_private__": None if private is None else _mapping(private, levels),
+        "__pydantic_private__": hidden or private,
     }
     shape.base.__setstate__(instance, state)
     return instance
 
 
 def _attributes(packed: Any, shape: classes.Shape, levels: int) -> dict[str, Any]:
-    attributes = _mapping(packed, levels)
-    # The class may have got fields since the value was written.
-    for name, make in (shape.defaults or {}).items():
-        if name not in attributes:
-            attributes[name] = make()
+    attributes = _with_defaults(_mapping(packed, levels), shape.defaults)
     if not shape.required <= attributes.keys():
         raise Malformed("a field is missing that the class requires")
+    return attributes
+
+
+def _with_defaults(attributes: dict[str, Any], defaults: classes.Defaults) -> dict[str, Any]:
+    # The class may have got attributes since the value was written.
+    for name, make in defaults.items():
+        if name not in attributes:
+            attributes[name] = make()
     return attributes
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from redstate._call import Mutation, Query
 from redstate._codec import Codec
 from redstate._replies import ReplyError, mutation_error, query_error
-from redstate._writers import Writers
+from redstate._writers import ThreadWriters
 from redstate.calls import record as record_calls
 from redstate.errors import CallTimeout, InvalidInput, OutcomeUnknown
 from redstate.transport.base import ReplyLost, pack_words
@@ -26,10 +26,10 @@ class Record:
         ttl_ms: the expiry that each change sets, in milliseconds.
     """
 
-    __slots__ = ("_timeout", "_transport", "_writers", "codec", "key", "ttl_ms")
+    __slots__ = ("_key_word", "_timeout", "_transport", "_ttl_word", "_writers", "codec", "key", "ttl_ms")
 
     def __init__(
-        self, key: str, codec: Codec, transport: SyncTransport, writers: Writers, ttl_ms: int, timeout: float
+        self, key: str, codec: Codec, transport: SyncTransport, writers: ThreadWriters, ttl_ms: int, timeout: float
     ) -> None:
         self.key = key
         self.codec = codec
@@ -37,6 +37,8 @@ class Record:
         self._transport = transport
         self._writers = writers
         self._timeout = timeout
+        self._key_word = key.encode()
+        self._ttl_word = b"%d" % ttl_ms
 
     def apply(
         self,
@@ -60,7 +62,14 @@ class Record:
             guards = "" if expected_version is None else f"::{_checked_version(expected_version)}"
             script = call.script
             packed = pack_words(
-                ("EVALSHA", script.sha, "1", call.key, operation.journal, operation.op, ttl_ms or self.ttl_ms, guards)
+                script.evalsha
+                + (
+                    self._key_word,
+                    operation.journal,
+                    operation.op,
+                    self._ttl_word if ttl_ms is None else ttl_ms,
+                    guards,
+                )
                 + call.args
             )
             reply = self._transport.call(packed, self._timeout, script)

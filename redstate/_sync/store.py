@@ -14,7 +14,7 @@ from redstate._discovery import Endpoint, endpoint_from_client, endpoint_from_ur
 from redstate._settings import Settings, StoreOptions, check_timeout
 from redstate._sync.conversation import Conversation
 from redstate._sync.record import Record
-from redstate._writers import Writers
+from redstate._writers import ThreadWriters
 from redstate.calls.record import milliseconds
 from redstate.embedded import EmbeddedServer
 from redstate.transport.base import forget_at_fork
@@ -38,7 +38,7 @@ class Store:
         self._settings = settings
         self._server = server
         self._codec = Codec(settings.limits)
-        self._writers = Writers()
+        self._writers = ThreadWriters()
         self._transport = SyncTransport(endpoint, settings.max_in_flight)
         forget_at_fork(self._writers)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -50,9 +51,14 @@ class CartLine:
 def add(limits: Limits, key: str, sku: str, quantity: int, price: Decimal | int | str | float | None) -> Mutation[int]:
     """Add to the line of a sku. Returns its new quantity."""
     field = _keys.line_field(sku)
-    price_text = "-" if price is None else _price_text(price)
+    if price is None:
+        text = "-"
+    elif type(price) is str:
+        text = _written_price(price)
+    else:
+        text = _price_text(price)
     cap = limits.max_fields
-    return Mutation(_ADD, key, (field, _quantity(quantity), price_text, cap), second_of, field, cap)
+    return Mutation(_ADD, key, (field, _quantity(quantity), text, cap), second_of, field, cap)
 
 
 def set_quantity(key: str, sku: str, quantity: int) -> Mutation[int]:
@@ -69,7 +75,7 @@ def remove(key: str, sku: str) -> Mutation[bool]:
 
 def clear(key: str) -> Mutation[int]:
     """Take every line out. Returns how many there were."""
-    return Mutation(_CLEAR, key, (), second_of, "cart")
+    return Mutation(_CLEAR, key, (), second_of)
 
 
 def lines(key: str, snapshot: Snapshot) -> dict[str, CartLine]:
@@ -110,6 +116,11 @@ def _price_text(price: Decimal | int | str | float) -> str:
     if not isinstance(exponent, int) or not -_MAX_DIGITS <= exponent <= _MAX_DIGITS or len(digits) > _MAX_DIGITS:
         raise InvalidPrice(f"The price has more than {_MAX_DIGITS} digits")
     return format(abs(exact), "f")
+
+
+# A shop has few prices and many adds; checking one costs more than the rest of the call. Only text is kept: equal
+# decimals of different scale ("1.0", "1.00") would share an entry.
+_written_price = functools.lru_cache(maxsize=4096)(_price_text)
 
 
 def _line(key: str, sku: str, text: bytes) -> CartLine:

@@ -11,6 +11,7 @@ from redstate.errors import CorruptState, InvalidTTL
 
 _DELETE = _scripts.load("record_delete")
 _TOUCH = _scripts.load("record_touch")
+_TTL = _scripts.load("record_ttl")
 
 # How long the remains of a deleted record are kept, in milliseconds: repeats of its last operations are recognised.
 DELETED_WINDOW_MS = 600_000
@@ -42,7 +43,12 @@ def touch(key: str, ttl_ms: int) -> Query[bool]:
 
 def remaining(key: str) -> Query[float | None]:
     """Seconds of life left; None without a record or an expiry."""
-    return Query(key, ("PTTL", key), lambda reply: reply / 1000 if reply >= 0 else None)
+
+    def parse(reply: bytes) -> float | None:
+        ttl_ms = int(reply)
+        return ttl_ms / 1000 if ttl_ms >= 0 else None
+
+    return Query(key, ("EVALSHA", _TTL.sha, 1, key), parse, script=_TTL)
 
 
 def version(key: str) -> Query[int]:

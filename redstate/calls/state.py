@@ -50,7 +50,7 @@ def assign(codec: Codec, key: str, values: Mapping[str, Any]) -> Mutation[int]:
     args: list[Word] = [cap]
     for name, value in values.items():
         args += (_keys.state_field(name), codec.encode(value, name))
-    return Mutation(_SET, key, tuple(args), version_of, "state", cap)
+    return Mutation(_SET, key, tuple(args), version_of, limit=cap)
 
 
 def delete(codec: Codec, key: str, names: tuple[str, ...]) -> Mutation[int]:
@@ -60,7 +60,7 @@ def delete(codec: Codec, key: str, names: tuple[str, ...]) -> Mutation[int]:
     cap = codec.limits.max_fields
     if len(names) > cap:
         raise TooLarge(f"{len(names):,} fields exceed {cap:,}", path="", limit=cap, actual=len(names), unit="fields")
-    return Mutation(_DELETE, key, tuple(map(_keys.state_field, names)), second_of, "state")
+    return Mutation(_DELETE, key, tuple(map(_keys.state_field, names)), second_of)
 
 
 def increment(codec: Codec, key: str, name: str, by: int) -> Mutation[int]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
+from redstate import AsyncStore, Store
+from redstate._discovery import Endpoint, open_server
+from redstate._settings import Settings
+from redstate.embedded import EmbeddedServer
 from redstate.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from redstate import AsyncStore, Store
-    from redstate.embedded import EmbeddedServer
-
-_URL_VARIABLES = ("REDSTATE_URL", "REDIS_URL")
 
 
 class Stores:
@@ -62,48 +59,52 @@ def _half_configured(given: str, missing: str) -> ConfigurationError:
 
 
 class SharedStores:
-    """The stores that all agents of a process share, opened from the environment at first use."""
+    """The stores that all agents of a process share, opened from the environment at first use.
+
+    Sync and async tools must meet on one server, so the environment is read, and an embedded server started, once
+    for both. They live as long as the process does.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._origin: _Origin | None = None
         self._store: Store | None = None
         # An async store belongs to the event loop that it was opened in.
         self._loop_stores: dict[asyncio.AbstractEventLoop, AsyncStore] = {}
-        self._server: EmbeddedServer | None = None
 
     def for_threads(self) -> Store:
         """Return the process's sync store."""
-        from redstate import Store
-
         with self._lock:
             if self._store is None:
-                url = self._embedded_url()
-                self._store = Store.from_env() if url is None else Store.from_url(url)
+                origin = self._opened()
+                self._store = Store(origin.endpoint, origin.settings)
             return self._store
 
     def for_loop(self) -> AsyncStore:
         """Return the process's async store for the running event loop."""
-        from redstate import AsyncStore
-
         loop = asyncio.get_running_loop()
         with self._lock:
             store = self._loop_stores.get(loop)
             if store is None:
+                origin = self._opened()
                 self._loop_stores = {one: store for one, store in self._loop_stores.items() if not one.is_closed()}
-                url = self._embedded_url()
-                store = AsyncStore.from_env() if url is None else AsyncStore.from_url(url)
-                self._loop_stores[loop] = store
+                store = self._loop_stores[loop] = AsyncStore(origin.endpoint, origin.settings)
             return store
 
-    def _embedded_url(self) -> str | None:
-        # Sync and async tools must meet on one server, so the embedded one is started once for both.
-        if any(os.environ.get(name) for name in _URL_VARIABLES):
-            return None
-        if self._server is None:
-            from redstate.embedded import EmbeddedServer
+    def _opened(self) -> _Origin:
+        if self._origin is None:
+            settings = Settings.from_environment({})
+            self._origin = _Origin(settings, *open_server())
+        return self._origin
 
-            self._server = EmbeddedServer.start()
-        return self._server.url
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What the environment said: the settings and the server, which is kept running by being kept."""
+
+    settings: Settings
+    endpoint: Endpoint
+    server: EmbeddedServer | None
 
 
 shared = SharedStores()

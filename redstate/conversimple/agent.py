@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from conversimple import ConversimpleAgent
 from websockets.exceptions import ConnectionClosed
 
+from redstate import AsyncConversation, AsyncStore, Conversation, Store
 from redstate.conversimple._binding import bound, current_binding
 from redstate.conversimple._callbacks import Callback, ReportingCallbacks
 from redstate.conversimple._lifecycle import DONE, Hook, HookName, Lifecycle, is_routed, routed
@@ -21,9 +22,6 @@ from redstate.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
-
-    from redstate import AsyncConversation, AsyncStore, Conversation, Store
-
 
 logger = logging.getLogger("redstate.conversimple")
 

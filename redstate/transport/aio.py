@@ -14,7 +14,6 @@ from redstate._discovery import Endpoint
 from redstate._replies import ReplyError
 from redstate._scripts import Script
 from redstate.errors import (
-    CallTimeout,
     ConfigurationError,
     Overloaded,
     RedstateError,
@@ -23,7 +22,7 @@ from redstate.errors import (
     StoreError,
 )
 from redstate.transport import base
-from redstate.transport.base import ConnectionBroken, ReplyLost
+from redstate.transport.base import Attempts, ConnectionBroken, ReplyLost
 
 
 class Multiplexer(asyncio.Protocol):
@@ -31,6 +30,9 @@ class Multiplexer(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, max_pending: int) -> None:
         self.broken = False
+        # Whether a further call must wait: too many without a reply, or the server does not read. Plain attributes,
+        # as every call looks at them.
+        self.full = False
         self._loop = loop
         self._max_pending = max_pending
         self._transport: asyncio.Transport | None = None
@@ -46,11 +48,6 @@ class Multiplexer(asyncio.Protocol):
         self._soonest = float("inf")
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def full(self) -> bool:
-        """Whether a further call must wait: too many without a reply, or the server does not read."""
-        return self._paused or len(self._pending) >= self._max_pending
-
     def submit(self, packed: bytes, now: float, deadline: float) -> asyncio.Future[Any]:
         """Queue a command for this tick's write. The future yields the reply, error replies included, as a value.
 
@@ -65,6 +62,8 @@ class Multiplexer(asyncio.Protocol):
         if not self._pending:
             self._quiet_since = now
         self._pending.append((future, now, deadline))
+        if len(self._pending) >= self._max_pending:
+            self.full = True
         self._buffer.append(packed)
         if not self._flush_due:
             self._flush_due = True
@@ -113,11 +112,11 @@ class Multiplexer(asyncio.Protocol):
             # Not RESP, or more replies than calls: nothing on this connection can be trusted any more.
             self.abort()
             return
-        if self._room is not None:
+        if self.full:
             self._make_room()
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self._paused = self.full = True
 
     def resume_writing(self) -> None:
         self._paused = False
@@ -131,7 +130,11 @@ class Multiplexer(asyncio.Protocol):
             self._buffer.clear()
 
     def _make_room(self) -> None:
-        if self._room is not None and not self._room.done() and (self.broken or not self.full):
+        # Half empty before anyone is let in again: waking a crowd for one place each time would be a stampede.
+        if not self.broken and (self._paused or len(self._pending) > self._max_pending // 2):
+            return
+        self.full = False
+        if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
     def _watch(self, when: float) -> None:
@@ -208,33 +211,28 @@ class AsyncTransport:
             self._bind(loop)
         now = loop.time()
         deadline = now + timeout
-        sent = False
-        backoff = None
+        attempts: Attempts | None = None
         while True:
             connection = self._connection
             if connection is None or connection.broken or connection.full:
-                connection = await self._ready(deadline, sent)
+                connection = await self._ready(deadline, attempts is not None and attempts.sent)
                 now = loop.time()
             try:
                 reply = await connection.submit(packed, now, deadline)
-            except ConnectionBroken:
-                sent = True
-                continue
-            if type(reply) is not ReplyError:
-                return reply
-            if script is not None and base.is_missing_script(reply):
-                reply = await connection.submit(base.load_command(script), now, deadline)
-                if type(reply) is ReplyError:
+                if type(reply) is not ReplyError:
                     return reply
-            elif base.is_passing(reply, sentinel=self._endpoint.sentinel_pool is not None):
-                backoff = backoff or base.backoffs()
-                if not await self._wait(next(backoff), deadline, connection, reply):
-                    return self._last_word(reply, sent)
+                attempts = attempts or self._attempts(deadline)
+                if script is not None and base.is_missing_script(reply):
+                    reply = await connection.submit(base.load_command(script), now, deadline)
+            except ConnectionBroken:
+                attempts = attempts or self._attempts(deadline)
+                await asyncio.sleep(attempts.after_break(loop.time()))
             else:
-                return self._last_word(reply, sent)
+                if type(reply) is not ReplyError:
+                    attempts.after_loading(loop.time())
+                elif not await self._another(reply, attempts, connection):
+                    return reply
             now = loop.time()
-            if now >= deadline:
-                raise ReplyLost if sent else CallTimeout("The call could not be completed in time")
 
     async def close(self) -> None:
         """Close the connection. Calls that still wait are told as if it had broken."""
@@ -259,18 +257,16 @@ class AsyncTransport:
             )
         self._loop, self._connection, self._attempt = loop, None, None
 
-    @staticmethod
-    def _last_word(reply: ReplyError, sent: bool) -> ReplyError:
-        if sent and not base.judges_earlier_attempts(reply):
-            raise ReplyLost
-        return reply
+    def _attempts(self, deadline: float) -> Attempts:
+        return Attempts(deadline, sentinel=self._endpoint.sentinel_pool is not None)
 
-    async def _wait(self, seconds: float, deadline: float, connection: Multiplexer, reply: ReplyError) -> bool:
-        """Wait before the next attempt; False where there is no time for one."""
+    async def _another(self, reply: ReplyError, attempts: Attempts, connection: Multiplexer) -> bool:
+        """Wait for the next attempt after a refusal; False where that was the last word."""
         assert self._loop is not None
-        if self._loop.time() + seconds >= deadline:
+        pause = attempts.after_refusal(reply, self._loop.time())
+        if pause is None:
             return False
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(pause)
         if "READONLY" in str(reply):
             connection.abort()  # the primary is elsewhere now: ask the Sentinels again
         return True
@@ -369,7 +365,9 @@ class AsyncTransport:
         except (ConnectionBroken, ReplyLost):
             connection.abort()
             address = self._endpoint.address
-            raise ServerUnavailable(f"{address} closed the connection at the handshake", address=address) from None
+            raise ServerUnavailable(
+                f"What listens at {address} does not answer as Redis does", address=address
+            ) from None
 
 
 # A parent's connections, kept in a forked child so that no destructor closes them through the shared event queue.

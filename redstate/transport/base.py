@@ -12,14 +12,14 @@ import hiredis
 
 from redstate._replies import ReplyError, server_error
 from redstate._scripts import Script
-from redstate.errors import StoreError
+from redstate.errors import CallTimeout, StoreError
 
 # A chunk that holds the replies of a loop tick; larger ones take several reads.
 READ_BYTES = 65_536
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.02, 1.0
 
-# Refused before the script was even looked at, so such a reply says nothing about an earlier attempt.
-_UNJUDGED = ("LOADING", "BUSY", "MASTERDOWN", "NOAUTH", "NOPERM")
+# Replies of a script that has looked into the journal.
+_JUDGED = ("RS", "OOM", "READONLY", "MISCONF", "NOREPLICAS", "WRONGTYPE")
 
 
 class ReplyLost(Exception):
@@ -46,6 +46,8 @@ def handshake(username: str | None, password: str | None, db: int) -> list[bytes
         commands.append(pack_words(("AUTH", username, password) if username else ("AUTH", password)))
     if db:
         commands.append(pack_words(("SELECT", db)))
+    # Last, a sign that it is a server of the right kind, before any call is entrusted to it.
+    commands.append(pack_words(("PING",)))
     return commands
 
 
@@ -75,15 +77,66 @@ def is_missing_script(reply: ReplyError) -> bool:
     return str(reply).startswith("NOSCRIPT")
 
 
-def is_passing(reply: ReplyError, *, sentinel: bool) -> bool:
-    """Worth waiting for within the deadline: a server that loads; with a Sentinel, one that was just demoted."""
-    text = str(reply)
-    return text.startswith("LOADING") or (sentinel and "READONLY" in text)
+class Attempts:
+    """What the attempts of one call have shown, and whether another is worth making. Decides; the transports perform.
 
+    Args:
+        deadline: when the caller is told, on the transport's clock.
+        sentinel: whether a demoted primary is worth waiting for.
 
-def judges_earlier_attempts(reply: ReplyError) -> bool:
-    """Whether the reply comes from the script, which looks into the journal before anything else."""
-    return not str(reply).startswith(_UNJUDGED)
+    Attributes:
+        sent: whether an attempt may have reached the server without an answer.
+    """
+
+    __slots__ = ("_backoffs", "_deadline", "_sentinel", "sent")
+
+    def __init__(self, deadline: float, *, sentinel: bool) -> None:
+        self.sent = False
+        self._deadline = deadline
+        self._sentinel = sentinel
+        self._backoffs = backoffs()
+
+    def after_break(self, now: float) -> float:
+        """The connection broke with the call on it. Returns the seconds to wait before the next attempt.
+
+        Raises:
+            ReplyLost: there is no time for one.
+        """
+        # The first break is most often a server that restarted a while ago: try again at once. A server that takes
+        # connections and drops them must not be hammered.
+        pause = next(self._backoffs) if self.sent else 0.0
+        self.sent = True
+        if now + pause >= self._deadline:
+            raise ReplyLost
+        return pause
+
+    def after_refusal(self, reply: ReplyError, now: float) -> float | None:
+        """The server answered with an error. Returns the seconds to wait; None where that is the last word.
+
+        Raises:
+            ReplyLost: it is no word on the attempts before, and there is no time for another.
+        """
+        if self._passes(reply):
+            pause = next(self._backoffs)
+            if now + pause < self._deadline:
+                return pause
+        # A script that has run has looked into the journal; any other refusal says nothing about an earlier attempt.
+        if self.sent and not str(reply).startswith(_JUDGED):
+            raise ReplyLost
+        return None
+
+    def after_loading(self, now: float) -> None:
+        """The script was loaded; the call can go again unless its time is up."""
+        if now >= self._deadline:
+            raise self.out_of_time()
+
+    def out_of_time(self) -> Exception:
+        """What to raise at the deadline."""
+        return ReplyLost() if self.sent else CallTimeout("The call could not be completed in time")
+
+    def _passes(self, reply: ReplyError) -> bool:
+        text = str(reply)
+        return text.startswith("LOADING") or (self._sentinel and "READONLY" in text)
 
 
 class Forkable(Protocol):

@@ -16,9 +16,9 @@ from typing import Any
 from redstate._discovery import Endpoint
 from redstate._replies import ReplyError
 from redstate._scripts import Script
-from redstate.errors import CallTimeout, Overloaded, ServerUnavailable, StoreClosed
+from redstate.errors import Overloaded, ServerUnavailable, StoreClosed
 from redstate.transport import base
-from redstate.transport.base import ConnectionBroken, ReplyLost
+from redstate.transport.base import Attempts, ConnectionBroken, ReplyLost
 
 # What a read raises when SO_RCVTIMEO ran out: plain sockets the first, TLS the second.
 _TIMED_OUT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError, TimeoutError)
@@ -34,8 +34,13 @@ class Connection:
         self._reader = base.parser()
         self._timeout = 0.0
 
-    def exchange(self, packed: bytes, timeout: float) -> Any:
-        """Send one command and wait for its reply, at most ``timeout`` seconds.
+    def exchange(self, packed: bytes, timeout: float, deadline: float) -> Any:
+        """Send one command and wait for its reply.
+
+        Args:
+            packed: the command in wire form.
+            timeout: seconds left until the deadline; given apart, so that a first attempt needs no look at the clock.
+            deadline: when to give up, on the monotonic clock.
 
         Raises:
             ConnectionBroken: the other side closed, or spoke something else than RESP.
@@ -45,15 +50,13 @@ class Connection:
             self._set_timeout(timeout)
         try:
             self._socket.sendall(packed)
-            reader, receive = self._reader, self._socket.recv
-            data = receive(base.READ_BYTES)
+            reader = self._reader
+            data = self._socket.recv(base.READ_BYTES)
             if not data:
                 raise ConnectionBroken
             reader.feed(data)
             reply = reader.gets()
-            if reply is not False:
-                return reply
-            return self._rest(time.monotonic() + timeout)
+            return reply if reply is not False else self._rest(deadline)
         except _TIMED_OUT:
             raise ReplyLost from None
         except OSError:
@@ -65,8 +68,10 @@ class Connection:
     def _rest(self, deadline: float) -> Any:
         """The rest of a reply that came in pieces."""
         while (reply := self._reader.gets()) is False:
-            if time.monotonic() >= deadline:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 raise ReplyLost
+            self._set_timeout(remaining)
             data = self._socket.recv(base.READ_BYTES)
             if not data:
                 raise ConnectionBroken
@@ -109,61 +114,68 @@ class SyncTransport:
         """Send a command until it is answered; arguments, result and errors as in the asyncio transport."""
         deadline = time.monotonic() + timeout
         remaining = timeout
-        sent = False
-        backoff = None
+        attempts: Attempts | None = None
         while True:
-            connection = self._acquire(deadline, sent)
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self._open_or_wait(deadline, attempts is not None and attempts.sent)
+                remaining = max(0.0, deadline - time.monotonic())
             healthy = False
             try:
-                reply = connection.exchange(packed, remaining)
+                reply = connection.exchange(packed, remaining, deadline)
                 if script is not None and type(reply) is ReplyError and base.is_missing_script(reply):
-                    loaded = connection.exchange(base.load_command(script), remaining)
-                    reply = loaded if type(loaded) is ReplyError else connection.exchange(packed, remaining)
+                    attempts = attempts or self._attempts(deadline)
+                    reply = self._load_and_repeat(connection, packed, script, deadline)
                 healthy = True
             except ConnectionBroken:
-                sent = True
                 self._drop_idle()  # its siblings went to the same server
-                reply = None
+                attempts = attempts or self._attempts(deadline)
+                pause = attempts.after_break(time.monotonic())
             finally:
                 # Also for a KeyboardInterrupt between sending and receiving: that socket's next reply is not ours.
                 self._release(connection, healthy)
-            if healthy and type(reply) is not ReplyError:
-                return reply
-            remaining = deadline - time.monotonic()
-            if healthy and not self._again(reply):
-                return _last_word(reply, sent)
-            backoff = backoff or base.backoffs()
-            pause = next(backoff) if healthy or self._open == 0 else 0.0
-            if remaining <= pause:
-                if healthy and not base.is_missing_script(reply):
-                    return _last_word(reply, sent)
-                raise ReplyLost if sent else CallTimeout("The call could not be completed in time")
+            if healthy:
+                if type(reply) is not ReplyError:
+                    return reply
+                attempts = attempts or self._attempts(deadline)
+                verdict = self._another(reply, attempts)
+                if verdict is None:
+                    return reply
+                pause = verdict
             time.sleep(pause)
-            remaining -= pause
+            remaining = max(0.0, deadline - time.monotonic())
 
     def close(self) -> None:
         """Close the idle connections; the others close when their calls end."""
         self._closed = True
         self._drop_idle()
 
-    def _again(self, reply: ReplyError) -> bool:
-        if base.is_missing_script(reply):
-            return True
-        if not base.is_passing(reply, sentinel=self._endpoint.sentinel_pool is not None):
-            return False
-        if "READONLY" in str(reply):
-            self._drop_idle()  # the primary is elsewhere now: ask the Sentinels again
-        return True
+    def _attempts(self, deadline: float) -> Attempts:
+        return Attempts(deadline, sentinel=self._endpoint.sentinel_pool is not None)
 
-    def _acquire(self, deadline: float, sent: bool) -> Connection:
-        if self._closed:
-            raise ReplyLost if sent else StoreClosed("The store is closed")
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._open_or_wait(deadline, sent)
+    def _load_and_repeat(self, connection: Connection, packed: bytes, script: Script, deadline: float) -> Any:
+        """Load the one script that is missing, and send the one call again."""
+        now = time.monotonic()
+        loaded = connection.exchange(base.load_command(script), max(0.0, deadline - now), deadline)
+        if type(loaded) is ReplyError:
+            return loaded
+        return connection.exchange(packed, max(0.0, deadline - time.monotonic()), deadline)
+
+    def _another(self, reply: ReplyError, attempts: Attempts) -> float | None:
+        """Seconds to wait before another attempt; None where the reply is the last word."""
+        now = time.monotonic()
+        if base.is_missing_script(reply):  # flushed again between loading and repeating
+            attempts.after_loading(now)
+            return 0.0
+        pause = attempts.after_refusal(reply, now)
+        if pause is not None and "READONLY" in str(reply):
+            self._drop_idle()  # the primary is elsewhere now: ask the Sentinels again
+        return pause
 
     def _open_or_wait(self, deadline: float, sent: bool) -> Connection:
+        if self._closed:
+            raise ReplyLost if sent else StoreClosed("The store is closed")
         with self._freed:
             self._waiting += 1
             try:
@@ -236,6 +248,7 @@ class SyncTransport:
     def _connect_once(self, timeout: float) -> Connection:
         endpoint = self._endpoint
         timeout = min(timeout, endpoint.connect_timeout or timeout)
+        began = time.monotonic()
         try:
             username, password = endpoint.credentials()
             connection = Connection(self._open_socket(timeout))
@@ -246,13 +259,15 @@ class SyncTransport:
             ) from None
         try:
             for command in base.handshake(username, password, endpoint.db):
-                error_reply = base.handshake_error(connection.exchange(command, timeout))
+                error_reply = base.handshake_error(connection.exchange(command, timeout, began + timeout))
                 if error_reply is not None:
                     raise error_reply
         except (ConnectionBroken, ReplyLost):
             connection.close()
             address = endpoint.address
-            raise ServerUnavailable(f"{address} closed the connection at the handshake", address=address) from None
+            raise ServerUnavailable(
+                f"What listens at {address} does not answer as Redis does", address=address
+            ) from None
         except BaseException:
             connection.close()
             raise
@@ -278,9 +293,3 @@ class SyncTransport:
             plain = endpoint.ssl_context.wrap_socket(plain, server_hostname=name)
         plain.settimeout(None)
         return plain
-
-
-def _last_word(reply: ReplyError, sent: bool) -> ReplyError:
-    if sent and not base.judges_earlier_attempts(reply):
-        raise ReplyLost
-    return reply

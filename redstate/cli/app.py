@@ -1,0 +1,91 @@
+"""The commands and their options. Each error is told in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import click
+
+from redstate import __version__
+from redstate.errors import ConfigurationError, InvalidInput, RedstateError
+
+if find_spec("rich") is None:
+    raise ModuleNotFoundError("rich is not installed", name="rich")
+
+_EPILOG = "Each option can come from the environment too, as REDSTATE_DEMO_WORKERS=8."
+
+
+@click.group(context_settings={"auto_envvar_prefix": "REDSTATE", "help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="redstate %(version)s")
+def cli() -> None:
+    """State in Redis or Valkey for conversational agents that run in many processes."""
+
+
+@cli.command(epilog=_EPILOG)
+@click.option("--url", metavar="URL", help="Use this server; by default a private one is started.")
+@click.option("--conversations", type=click.IntRange(1, 10_000), default=200, show_default=True)
+@click.option(
+    "--concurrency", type=click.IntRange(1, 10_000), default=40, show_default=True, help="Conversations at a time."
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Processes that serve them.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same conversations.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 300),
+    default=30.0,
+    show_default=True,
+    help="Seconds that a tool call may take.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--keep", is_flag=True, help="Keep the data: a private server goes on until Ctrl-C.")
+@click.option("--verify", metavar="URL", help="Run nothing; check the latest kept run on that server again.")
+def demo(
+    url: str | None,
+    conversations: int,
+    concurrency: int,
+    workers: int,
+    seed: int,
+    timeout: float,
+    as_json: bool,
+    keep: bool,
+    verify: str | None,
+) -> int:
+    """Serve conversations from several processes and check the books.
+
+    Starts a server, a local platform and worker processes, each a real SDK agent with a shop's tools, and drives
+    conversations through them, with parallel calls on one conversation that go to different processes. Then everything
+    is read back from the server and held against the plan. The exit status is 0 only if all of it is right.
+    """
+    from redstate.cli import demo as command
+    from redstate.demo.run import DemoOptions
+
+    if verify is not None:
+        if url is not None or keep:
+            raise click.UsageError("--verify goes with neither --url nor --keep")
+        return command.verify_run(verify, as_json)
+    options = DemoOptions(conversations, concurrency, workers, seed, timeout)
+    return command.run(url, options, as_json=as_json, keep=keep)
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run the command line; returns the exit status."""
+    try:
+        status = cli.main(arguments, prog_name="redstate", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 2
+    except click.ClickException as error:
+        return _told(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except (ConfigurationError, InvalidInput) as error:
+        return _told(str(error), 2)
+    except RedstateError as error:
+        return _told(str(error), 1)
+    return int(status or 0)
+
+
+def _told(message: str, status: int) -> int:
+    click.echo(f"error: {message}", err=True)
+    return status

@@ -1,0 +1,134 @@
+"""Plays a plan on the platform: so many conversations at a time, parallel calls where the plan has them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from redstate.demo.plan import ConversationPlan, PlannedCall
+from redstate.demo.pool import DemoFailed
+from redstate.testing import JoinedAgent, LocalPlatform, PlatformError, ToolResult
+
+
+@dataclass
+class Tally:
+    """What was seen while driving.
+
+    Attributes:
+        latencies: seconds of each answered call.
+        delivered_twice: calls that were delivered to a second process.
+        versions: the version that the last answer of each conversation named, by conversation id.
+        observed: what went against the plan.
+        finished: conversations that came to their end.
+    """
+
+    latencies: list[float] = field(default_factory=list)
+    delivered_twice: int = 0
+    versions: dict[str, int] = field(default_factory=dict)
+    observed: list[str] = field(default_factory=list)
+    finished: int = 0
+
+    def percentile(self, share: float) -> float:
+        """The latency, in milliseconds, that ``share`` of the calls did not exceed."""
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000 if ordered else 0.0
+
+
+class Driver:
+    """Drives conversations.
+
+    Args:
+        platform: where the workers' agents have joined.
+        agents: one for each worker; slot 0 of the plan is the first.
+        timeout: seconds that an answer may take.
+        progress: called after each answer and each conversation.
+    """
+
+    def __init__(
+        self,
+        platform: LocalPlatform,
+        agents: tuple[JoinedAgent, ...],
+        timeout: float,
+        progress: Callable[[Tally], None],
+    ) -> None:
+        self.tally = Tally()
+        self._platform = platform
+        self._agents = agents
+        self._timeout = timeout
+        self._progress = progress
+
+    async def drive(self, plans: Iterator[ConversationPlan], concurrency: int) -> None:
+        """Hold all conversations, ``concurrency`` of them at a time.
+
+        Raises:
+            DemoFailed: a tool call failed or was not answered.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(concurrency):
+                    tasks.create_task(self._converse_in_turn(plans))
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+
+    async def _converse_in_turn(self, plans: Iterator[ConversationPlan]) -> None:
+        for plan in plans:
+            try:
+                await self._converse(plan)
+            except PlatformError as error:
+                raise DemoFailed(str(error)) from error
+            self.tally.finished += 1
+            self._progress(self.tally)
+
+    async def _converse(self, plan: ConversationPlan) -> None:
+        await self._platform.start_conversation(plan.id, timeout=self._timeout)
+        version = 0
+        for step in plan.steps:
+            results = await asyncio.gather(*[self._call(plan.id, call) for call in step])
+            versions = sorted(result.result["version"] for result in results)
+            if versions[0] <= version or len(set(versions)) < len(versions):
+                self.tally.observed.append(f"{plan.id}: versions {versions} do not rise from {version}")
+            version = versions[-1]
+            for call in step:
+                await self._deliver_again(plan.id, call)
+        self.tally.versions[plan.id] = version
+        await self._platform.end_conversation(plan.id)
+
+    async def _call(self, conversation_id: str, call: PlannedCall) -> ToolResult:
+        result = await self._platform.call(
+            conversation_id,
+            call.tool,
+            call.arguments,
+            call_id=call.mark,
+            agent=self._agents[call.slot],
+            tool_timeout=self._timeout,
+            timeout=self._timeout,
+        )
+        self.tally.latencies.append(result.seconds)
+        self._progress(self.tally)
+        if call.answer is not None and Decimal(result.result["answer"]) != call.answer:
+            answer = result.result["answer"]
+            self.tally.observed.append(f"{conversation_id}: {call.tool} answered {answer}, not {call.answer}")
+        return result
+
+    async def _deliver_again(self, conversation_id: str, call: PlannedCall) -> None:
+        """Deliver an answered call to another process: it must answer the same, and change nothing."""
+        if call.again is None:
+            return
+        await self._platform.redeliver(call.mark, conversation_id=conversation_id, agent=self._agents[call.again])
+        first, second = await self._platform.wait_for_responses(call.mark, 2, timeout=self._timeout)
+        self.tally.delivered_twice += 1
+        if _content(first) != _content(second):
+            self.tally.observed.append(f"{conversation_id}: {call.mark} was answered differently the second time")
+
+
+def _content(response: Any) -> tuple[Any, ...]:
+    return response.conversation_id, response.error, response.result
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,193 @@
+"""How long a conversation lives, how it ends, and what keeps conversations apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+from contract.conftest import Record
+
+from redstate import errors
+
+
+def test_every_change_slides_the_expiry(open_store: Any, record: Record) -> None:
+    conversation = open_store(ttl=500.0).conversation("conv_123")
+    changes = [
+        lambda: conversation.state.update(a=1, n=1, list=[]),
+        lambda: conversation.state.increment("n"),
+        lambda: conversation.state.append("list", 1),
+        lambda: conversation.cart.add("sku"),
+        lambda: conversation.cart.set_quantity("sku", 2),
+        lambda: conversation.cart.remove("sku"),
+        lambda: conversation.cart.clear(),
+        lambda: conversation.state.delete("a"),
+    ]
+    for change in changes:
+        change()
+        assert 490 < conversation.ttl() <= 500
+        record.raw.pexpire(record.key, 10_000)
+
+
+def test_reads_do_not_slide_the_expiry(conversation: Any, record: Record) -> None:
+    conversation.state.set("a", 1)
+    record.raw.pexpire(record.key, 10_000)
+    conversation.state.get("a"), conversation.state.all(), conversation.cart.total(), conversation.version()
+    assert conversation.ttl() <= 10
+
+
+def test_a_refused_change_does_not_slide_the_expiry(conversation: Any, record: Record) -> None:
+    conversation.state.set("a", "text")
+    record.raw.pexpire(record.key, 10_000)
+    with pytest.raises(errors.WrongType):
+        conversation.state.increment("a")
+    with pytest.raises(errors.ConflictError):
+        conversation.state.set("a", 1, expected_version=1)
+    assert conversation.ttl() <= 10
+
+
+def test_a_handle_may_have_its_own_expiry(store: Any) -> None:
+    conversation = store.conversation("c", ttl=60)
+    conversation.state.set("a", 1)
+    assert 50 < conversation.ttl() <= 60
+
+
+def test_touch_slides_the_expiry_without_a_change(conversation: Any) -> None:
+    version = conversation.state.set("a", 1)
+    assert conversation.touch(7) is True
+    assert conversation.ttl() <= 7
+    assert conversation.touch() is True
+    assert conversation.ttl() > 80_000
+    assert conversation.version() == version
+
+
+def test_touch_makes_nothing_out_of_nothing(conversation: Any, record: Record) -> None:
+    assert conversation.touch() is False
+    assert record.fields() == {}
+
+
+@pytest.mark.parametrize("ttl", [0, -1, 0.0001, float("nan"), float("inf"), 1e12, "60", True, [1]], ids=repr)
+def test_an_expiry_that_is_none_is_refused(store: Any, ttl: Any) -> None:
+    with pytest.raises(errors.InvalidTTL):
+        store.conversation("c", ttl=ttl)
+    with pytest.raises(errors.InvalidTTL):
+        store.conversation("c").touch(ttl)
+
+
+def test_what_is_absent_has_no_ttl(conversation: Any) -> None:
+    assert conversation.ttl() is None
+
+
+def test_an_expired_conversation_is_absent(conversation: Any, record: Record) -> None:
+    conversation.state.set("a", 1)
+    record.raw.pexpire(record.key, 0)
+    assert (conversation.exists(), conversation.version(), conversation.state.all(), conversation.ttl()) == (
+        False, 0, {}, None,
+    )  # fmt: skip
+    assert conversation.state.increment("n") == 1
+
+
+def test_delete_leaves_nothing_to_see(conversation: Any) -> None:
+    conversation.state.update(a=1, b=2)
+    conversation.cart.add("sku", 1, "5")
+    assert conversation.delete() is True
+    assert (conversation.exists(), conversation.version(), conversation.ttl()) == (False, 0, None)
+    assert (conversation.state.all(), conversation.state.get("a"), conversation.cart.lines()) == ({}, None, {})
+    assert conversation.touch() is False
+
+
+def test_delete_of_what_is_absent(conversation: Any, record: Record) -> None:
+    assert conversation.delete() is False
+    assert record.fields() == {}
+    conversation.state.set("a", 1)
+    assert [conversation.delete(), conversation.delete()] == [True, False]
+
+
+def test_a_deleted_conversation_leaves_the_server_within_its_window(conversation: Any, record: Record) -> None:
+    conversation.state.set("a", 1)
+    conversation.delete()
+    assert 0 < record.raw.pttl(record.key) <= 600_000
+
+
+def test_a_deleted_conversation_can_begin_anew_and_its_version_goes_on(conversation: Any) -> None:
+    before = conversation.state.set("a", 1)
+    conversation.delete()
+    assert conversation.state.increment("n") == 1
+    assert conversation.state.all() == {"n": 1}
+    assert conversation.version() > before
+    assert conversation.ttl() > 80_000
+    assert conversation.delete() is True
+
+
+def test_conversations_do_not_see_each_other(store: Any) -> None:
+    one, two = store.conversation("one"), store.conversation("two")
+    one.state.set("a", 1)
+    one.cart.add("sku", 1, "2")
+    two.state.set("a", 2)
+    one.delete()
+    assert (two.state.all(), two.cart.lines()) == ({"a": 2}, {})
+
+
+def test_stores_with_different_prefixes_do_not_see_each_other(open_store: Any, prefix: str) -> None:
+    one, two = (open_store(key_prefix=f"{prefix}-{name}").conversation("c") for name in "ab")
+    one.state.set("a", 1)
+    assert not two.exists()
+
+
+def test_the_same_id_is_the_same_conversation_everywhere(open_store: Any) -> None:
+    one, two = open_store().conversation("c"), open_store().conversation("c")
+    one.state.set("a", 1)
+    assert two.state.increment("a") == 2
+    assert one.state.get("a") == 2
+
+
+def test_a_conversation_is_one_hash(conversation: Any, raw: redis.Redis, prefix: str) -> None:
+    conversation.state.set("a", 1)
+    conversation.cart.add("sku")
+    assert list(raw.scan_iter(f"{prefix}*", count=10_000)) == [conversation.key.encode()]
+    assert raw.type(conversation.key) == b"hash"
+
+
+def test_each_change_publishes_its_version_and_no_value(conversation: Any, raw: redis.Redis) -> None:
+    channel = raw.pubsub(ignore_subscribe_messages=False)
+    channel.subscribe(conversation.key)
+    assert channel.get_message(timeout=5)["type"] == "subscribe"
+    version = conversation.state.set("secret", "value")
+    message = channel.get_message(timeout=5)
+    channel.close()
+    assert (message["channel"], message["data"]) == (conversation.key.encode(), str(version).encode())
+
+
+def test_a_closed_store_refuses_every_call(open_store: Any) -> None:
+    store = open_store()
+    conversation = store.conversation("c")
+    conversation.state.set("a", 1)
+    store.close()
+    store.close()
+    for call in (lambda: conversation.state.set("a", 2), lambda: conversation.state.get("a"), store.ping):
+        with pytest.raises(errors.StoreClosed):
+            call()
+    assert open_store().conversation("c").state.get("a") == 1
+
+
+def test_a_ping_takes_time(store: Any) -> None:
+    assert 0 < store.ping() < 20
+
+
+def test_an_injected_client_is_not_closed(contract_url: str, prefix: str, colour: str) -> None:
+    from redstate import AsyncStore, Store
+
+    client = redis.Redis.from_url(contract_url)
+    if colour == "sync":
+        with Store.from_client(client, key_prefix=prefix) as store:
+            store.conversation("c").state.set("a", 1)
+    else:
+        import asyncio
+
+        async def use() -> None:
+            async with AsyncStore.from_client(client, key_prefix=prefix) as store:
+                await store.conversation("c").state.set("a", 1)
+
+        asyncio.run(use())
+    assert client.hget(f"{prefix}:{{conv:c}}", "sa") == b"1"
+    client.close()

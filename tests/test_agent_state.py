@@ -1,0 +1,130 @@
+"""State of conversations, as tools and hooks of real SDK agents read and change it."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from conversimple import tool, tool_async
+
+from redstate import AsyncStore, Store
+from redstate.conversimple import StatefulAgent, _stores
+from redstate.errors import ConfigurationError
+from redstate.testing import LocalPlatform
+
+
+class Shop(StatefulAgent):
+    """The guide's agent: state in hooks and tools, sync and async."""
+
+    def on_conversation_started(self, conversation_id: str) -> None:
+        self.update_state(conversation_id, step="greeting", turns=0)
+
+    async def on_conversation_ended(self, conversation_id: str) -> None:
+        await self.aupdate_state(conversation_id, step="over")
+
+    @tool("counts a turn in a thread")
+    def turn(self) -> int:
+        return self.conversation().state.increment("turns")
+
+    @tool_async("counts a turn on the loop")
+    async def turn_async(self) -> int:
+        return await self.async_conversation().state.increment("turns")
+
+    @tool("reads in a thread")
+    def read(self) -> dict:
+        return self.get_state()
+
+    @tool_async("reads on the loop")
+    async def read_async(self) -> dict:
+        return await self.aget_state()
+
+
+@pytest.fixture
+def store(url: str, prefix: str) -> Iterator[Store]:
+    with Store.from_url(url, key_prefix=prefix) as opened:
+        yield opened
+
+
+def test_sync_and_async_tools_change_one_state_and_lose_nothing(store: Store, url: str, prefix: str) -> None:
+    async def scenario() -> None:
+        async with AsyncStore.from_url(url, key_prefix=prefix) as async_store, LocalPlatform() as platform:
+            agents = [
+                Shop(api_key="key", platform_url=platform.url, store=store, async_store=async_store) for _ in range(2)
+            ]
+            for agent in agents:
+                await agent.start()
+            ids = [(await platform.start_conversation()).id for _ in range(3)]
+            # Each agent has a started hook of its own, and the later one sets the counter back.
+            for conversation_id in ids:
+                for joined in platform.agents:
+                    await platform.call(conversation_id, "read", agent=joined)
+            turns = [(one, name) for one in ids for name in ("turn", "turn_async") for _ in range(10)]
+            await asyncio.gather(*[platform.call(one, name) for one, name in turns])
+            for conversation_id in ids:
+                expected = {"step": "greeting", "turns": 20}
+                assert (await platform.call(conversation_id, "read")).result == expected
+                assert (await platform.call(conversation_id, "read_async")).result == expected
+                await platform.end_conversation(conversation_id)
+            for agent in agents:
+                await agent.stop()
+
+    asyncio.run(scenario())
+    assert store.conversation("unknown").exists() is False
+
+
+def test_the_state_outlives_the_agent_and_a_snapshot_is_only_a_copy(store: Store) -> None:
+    Shop(api_key="key", store=store).update_state("c1", cart=["sku"])
+    later = Shop(api_key="key", store=store)
+    snapshot = later.get_state("c1")
+    assert snapshot == {"cart": ["sku"]}
+    snapshot["cart"].append("other")
+    snapshot["more"] = 1
+    assert later.get_state("c1") == {"cart": ["sku"]}
+    assert later.get_state("unknown") == {}
+
+
+def test_without_a_conversation_the_way_out_is_named(store: Store) -> None:
+    agent = Shop(api_key="key", store=store)
+    for access in (agent.conversation, agent.get_state):
+        with pytest.raises(ConfigurationError, match="conversation_id="):
+            access()
+
+
+def test_a_store_of_one_colour_does_not_stand_in_for_the_other(store: Store, url: str) -> None:
+    async def scenario() -> None:
+        with pytest.raises(ConfigurationError, match="Pass async_store="):
+            Shop(api_key="key", store=store).async_conversation("c1")
+        async with AsyncStore.from_url(url) as async_store:
+            with pytest.raises(ConfigurationError, match="Pass store="):
+                Shop(api_key="key", async_store=async_store).conversation("c1")
+
+    asyncio.run(scenario())
+
+
+def test_by_default_all_agents_of_a_process_share_one_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = _stores.SharedStores()
+    monkeypatch.setattr(_stores, "shared", shared)
+
+    async def scenario() -> None:
+        first, second = Shop(api_key="key"), Shop(api_key="key")
+        await asyncio.to_thread(first.update_state, "c1", by="thread")
+        await second.aupdate_state("c1", also="loop")
+        assert await second.aget_state("c1") == {"by": "thread", "also": "loop"}
+        assert await asyncio.to_thread(second.get_state, "c1") == {"by": "thread", "also": "loop"}
+        assert shared.for_loop() is shared.for_loop()
+        await shared.for_loop().close()
+
+    asyncio.run(scenario())
+    assert shared.for_threads() is shared.for_threads()
+    shared.for_threads().close()
+
+
+def test_the_environment_names_the_default_server_and_settings(
+    monkeypatch: pytest.MonkeyPatch, store: Store, url: str, prefix: str
+) -> None:
+    shared = _stores.SharedStores()
+    monkeypatch.setattr(_stores, "shared", shared)
+    monkeypatch.setenv("REDSTATE_URL", url)
+    monkeypatch.setenv("REDSTATE_KEY_PREFIX", prefix)
+    Shop(api_key="key").update_state("c1", at="the server that was named")
+    shared.for_threads().close()
+    assert store.conversation("c1").state.all() == {"at": "the server that was named"}
