@@ -15,8 +15,8 @@ from bench.measure import Line, Plan, Sample, Samples, cpu_times, figures, ratio
 from bench.servers import CLIENT_CORE, address_of, pinned, running, url_of
 
 Adder = Callable[[], Awaitable[Any]]
-_OPS = 2_560  # of all tasks together, in one slice
-_SLICES = 3
+_EACH = {64: 40, 256: 20}  # adds of one task in one slice
+_SLICES = 4
 _TARGETS = {64: (0.65, 4.5, 7.0), 256: (0.65, 8.0, None)}
 
 
@@ -30,8 +30,7 @@ def measure(plan: Plan) -> list[Line]:
 
 
 async def _measure(plan: Plan, tasks: int) -> list[Line]:
-    each = plan.scaled(_OPS) // tasks
-    slices = plan.rounds * _SLICES
+    each, slices = _EACH[tasks], plan.rounds * plan.scaled(_SLICES)
     with running(plan.server) as server:
         async with redstate.AsyncStore.from_url(url_of(server)) as store:
             floor = await connect_multiplexer(address_of(server))
@@ -51,8 +50,8 @@ async def _measure(plan: Plan, tasks: int) -> list[Line]:
 
 async def _interleave(adders: dict[str, list[Adder]], each: int, slices: int) -> Samples:
     samples: Samples = {name: [] for name in adders}
-    for name in adders:
-        await _slice(adders[name], each)
+    for warm_up in adders.values():
+        await _slice(warm_up, each)
     for name in turns(list(adders), slices):
         samples[name].append(await _slice(adders[name], each))
     return samples

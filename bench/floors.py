@@ -31,14 +31,19 @@ def add_arguments() -> tuple[Any, ...]:
     return cart.add(Limits(), "", SKU, 1, PRICE).args
 
 
+def words(*parts: str | int | bytes) -> tuple[bytes, ...]:
+    """Words as bytes, which take every client the least time to pack."""
+    return tuple(part if isinstance(part, bytes) else str(part).encode() for part in parts)
+
+
 class EqualAdds:
     """The words of cart adds by one writer: the EVALSHA that redstate sends, split around the rising number."""
 
     def __init__(self, key: str, writer: str, guards: str = "") -> None:
         self.key = key
         self.journal = f"j{writer}"
-        self.before = ("EVALSHA", CART_ADD.sha, "1", key, self.journal)
-        self.after = (TTL_MS, guards, *add_arguments())
+        self.before = words("EVALSHA", CART_ADD.sha, "1", key, self.journal)
+        self.after = words(TTL_MS, guards, *add_arguments())
         self.numbers = itertools.count(FIRST_OP)
 
 
@@ -82,11 +87,11 @@ class BareMultiplexer(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
-    def call(self, words: tuple[Any, ...]) -> asyncio.Future[Any]:
+    def call(self, command: tuple[Any, ...]) -> asyncio.Future[Any]:
         buffer = self._buffer
         if not buffer:
             self._loop.call_soon(self._flush)
-        buffer.append(hiredis.pack_command(words))
+        buffer.append(hiredis.pack_command(command))
         future = self._loop.create_future()
         self._pending.append(future)
         return future

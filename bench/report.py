@@ -21,8 +21,9 @@ _BUSY = 0.1  # above this share of other work a warning is printed
 
 def header(chosen: str) -> dict[str, str]:
     """What was measured, on what, with what."""
+    cores = len(ALL_CORES) or os.cpu_count()
     return {
-        "machine": f"{_processor()}, {len(ALL_CORES) or os.cpu_count()} cores, {platform.system()} {platform.release()}",
+        "machine": f"{_processor()}, {cores} cores, {platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "libraries": ", ".join(f"{name} {version(name)}" for name in ("redstate", "redis", "hiredis")),
         "servers": ", ".join(_versions(chosen)),

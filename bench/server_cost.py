@@ -57,8 +57,10 @@ class Load:
         self.sent = 0
 
     def batches(self, ops: int, pipeline: int) -> list[bytes]:
-        """Packed batches, for the connections in turn. Each connection has its own keys, so each key sees its operations
-        in order."""
+        """Packed batches, for the connections in turn.
+
+        Each connection has keys of its own, so each key sees its operations in order.
+        """
         share, choose, command = _KEYS // _CONNECTIONS, self._random.randrange, self._command
         self.sent += ops // pipeline * pipeline
         return [
@@ -161,7 +163,7 @@ def _lines(
     server: str, pipeline: int, samples: dict[str, list[Sample]], server_us: dict[str, list[float]]
 ) -> Iterator[Line]:
     work = f"full mutation on {server}, pipeline {pipeline}"
-    target = _TARGETS[server.split()[0]][pipeline]
+    target = _TARGETS[server.split(maxsplit=1)[0]][pipeline]
     for name, shown, goal in (("touch", "trivial EVALSHA's rate", target), ("empty", "rate of 'return 1'", None)):
         value, spread = ratios(wall_times(samples[name]), wall_times(samples["full"]))
         yield Line(work, shown, value, goal, True, *_figures(samples, server_us, name), spread=spread)

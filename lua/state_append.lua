@@ -10,7 +10,10 @@ local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])
 -- The list is never decoded: a plain list is '[' items ']' to the byte, so the new item goes before the last bracket.
 local list = rec[4]
 if not list then
-  if call('HLEN', KEYS[1]) >= tonumber(args[8]) then return redis.error_reply('RSFIELDS record') end
+  if call('HLEN', KEYS[1]) >= tonumber(args[8]) then
+    -- @include held
+    if held >= tonumber(args[8]) then return redis.error_reply('RSFIELDS record') end
+  end
   list = '[' .. args[6] .. ']'
 elseif list == '[]' then
   list = '[' .. args[6] .. ']'

@@ -10,7 +10,8 @@ local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])
 if rec[4] then
   if not string.find(rec[4], '^-?%d+$') then return redis.error_reply('RSTYPE field') end
 elseif call('HLEN', KEYS[1]) >= tonumber(args[7]) then
-  return redis.error_reply('RSFIELDS record')
+  -- @include held
+  if held >= tonumber(args[7]) then return redis.error_reply('RSFIELDS record') end
 end
 -- The first write, and the last judge: a sum beyond 64 bits fails here and has then changed nothing.
 local value = redis.pcall('HINCRBY', KEYS[1], args[5], args[6])

@@ -7,11 +7,12 @@
 local call, args, tag = redis.call, ARGV, 'ss'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1])
 -- @include begin
-local free = args[5] - call('HLEN', KEYS[1])
-if free < (#args - 5) / 2 then
+local adding, cap = (#args - 5) / 2, tonumber(args[5])
+if call('HLEN', KEYS[1]) + adding > cap then
   -- Perhaps too many: only now is it worth asking which of the fields are new.
-  for i = 6, #args, 2 do free = free - 1 + call('HEXISTS', KEYS[1], args[i]) end
-  if free < 0 then return redis.error_reply('RSFIELDS record') end
+  for i = 6, #args, 2 do adding = adding - call('HEXISTS', KEYS[1], args[i]) end
+  -- @include held
+  if adding > 0 and held + adding > cap then return redis.error_reply('RSFIELDS record') end
 end
 local result = now
 -- @include journal

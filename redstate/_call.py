@@ -9,7 +9,9 @@ from redstate._scripts import Script
 
 T = TypeVar("T")
 
-Word = str | bytes | int
+# No ints: turning one into text looks for signals, and the C code that frames a command does not survive a handler that
+# raises there.
+Word = str | bytes
 
 
 class Mutation(Generic[T]):

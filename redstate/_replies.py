@@ -46,11 +46,15 @@ _SERVER: dict[str, tuple[type[StoreError], str]] = {
 }
 
 
+# Redis and Valkey word it differently in a script and outside one.
+_NO_PERMISSION = ("NOPERM", "ACL failure", "The user executing the script")
+
+
 def server_error(error: ReplyError) -> StoreError:
     """What the server itself said, whatever the call was."""
     text = str(error)
     code = text.split(" ", 1)[0]
-    if code == "NOPERM" or "NOPERM" in text or "The user executing the script" in text:
+    if any(sign in text for sign in _NO_PERMISSION):
         return PermissionDenied(_permission(text))
     if "invalid password" in text or "without any password configured" in text:
         return AuthenticationFailed("The server refused the user name or the password")

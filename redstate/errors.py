@@ -55,7 +55,8 @@ class RedstateError(Exception):
     advice: ClassVar[str] = ""
 
     def __init__(self, message: str, *, next_step: str | None = None, **data: Any) -> None:
-        self.message = message
+        # Paths and ids come from outside: one that breaks lines must not forge a line of a log.
+        self.message = message = _printable(message)
         self.next_step = self.advice if next_step is None else next_step
         self.data = data
         for name, value in data.items():
@@ -65,6 +66,10 @@ class RedstateError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors cross process boundaries in worker pools; the default reduction would lose the keyword arguments.
         return _rebuild, (type(self), self.message, self.next_step, self.data)
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _rebuild(cls: type[RedstateError], message: str, next_step: str, data: dict[str, Any]) -> RedstateError:

@@ -393,16 +393,3 @@ def test_an_agent_that_was_cut_off_rejoins_with_its_conversations_and_memory() -
             assert agent.runs == [conv.id]
 
     asyncio.run(scenario())
-
-
-def test_a_refused_key_reaches_a_sync_error_callback_and_start_says_so() -> None:
-    async def scenario() -> None:
-        async with LocalPlatform(auth_token="right") as platform:
-            agent, errors = StatefulAgent(api_key="wrong", platform_url=platform.url), []
-            agent.on_error(lambda kind, message, details: errors.append(kind))
-            with pytest.raises(RuntimeError, match="did not connect"):
-                await agent.start()
-            assert errors == ["AUTH_FAILED"]
-            assert platform.agents == ()
-
-    asyncio.run(scenario())

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -335,50 +336,60 @@ def test_a_failing_callback_of_the_sdk_is_reported_alike(caplog: pytest.LogCaptu
     assert caplog.text.count("Traceback") >= 2
 
 
-def test_agents_of_the_sdks_dispatcher_run_their_hooks(tmp_path: Path) -> None:
-    log = tmp_path / "events"
-    (tmp_path / "agents").mkdir()
-    (tmp_path / "agents" / "shop.py").write_text(f"""
-import pathlib
+def test_a_refused_key_reaches_a_sync_error_callback_and_start_says_so() -> None:
+    async def scenario() -> None:
+        async with LocalPlatform(auth_token="right") as platform:
+            agent, errors = StatefulAgent(api_key="wrong", platform_url=platform.url), []
+            agent.on_error(lambda kind, message, details: errors.append(kind))
+            with pytest.raises(RuntimeError, match="did not connect"):
+                await agent.start()
+            assert errors == ["AUTH_FAILED"]
+            assert platform.agents == ()
+
+    asyncio.run(scenario())
+
+
+DISPATCHED = """
+import queue
 from conversimple import tool
 from redstate.conversimple import StatefulAgent
+
+events = queue.Queue()
 
 class Shop(StatefulAgent):
     agent_id = "shop"
 
-    def note(self, event):
-        with pathlib.Path({str(log)!r}).open("a") as file:
-            file.write(event + " " + self.current_conversation_id + "\\n")
-
     def on_conversation_started(self, conversation_id):
-        self.note("started")
+        events.put(("started", self.current_conversation_id))
 
     def on_conversation_ended(self, conversation_id):
-        self.note("ended")
+        events.put(("ended", self.current_conversation_id))
 
     @tool("works")
     def work(self) -> str:
-        self.note("work")
+        events.put(("work", self.current_conversation_id))
         return self.current_conversation_id
-""")
+"""
+
+
+def test_agents_of_the_sdks_dispatcher_run_their_hooks(tmp_path: Path) -> None:
+    (tmp_path / "dispatched_shop.py").write_text(DISPATCHED)
 
     async def scenario() -> None:
         async with LocalPlatform() as platform:
-            dispatcher = ConversimpleDispatcher("key", platform.url, search_path=tmp_path / "agents")
+            dispatcher = ConversimpleDispatcher("key", platform.url, search_path=tmp_path)
             await dispatcher.start()
+            events = sys.modules["dispatcher_auto.dispatched_shop"].events
             for conversation_id in ("c1", "c2"):
+                # The dispatcher alone is told; the agent that it starts joins and registers by itself.
                 await platform.start_conversation(
                     conversation_id, agent_id="shop", to=["agent-1"], lifecycle=False, registrations=1
                 )
                 assert (await platform.call(conversation_id, "work")).result == conversation_id
-            shops = platform.agents[1:]
-            await platform.end_conversation("c1")
-            await platform.end_conversation("c2")
-            for shop in shops:
-                await platform.wait_for_departure(shop)
+                await platform.end_conversation(conversation_id)
+                seen = [await asyncio.to_thread(events.get, timeout=20) for _ in range(3)]
+                assert seen == [(event, conversation_id) for event in ("started", "work", "ended")]
             await dispatcher.stop()
+            assert events.empty()
 
     asyncio.run(scenario())
-    events = log.read_text().split("\n")
-    assert {one for one in events if "c1" in one} == {"started c1", "work c1", "ended c1"}
-    assert events.count("ended c1") == events.count("ended c2") == 1

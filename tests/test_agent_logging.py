@@ -42,6 +42,7 @@ async def main():
     async with LocalPlatform() as platform:
         agent = Shop(api_key="the-API-key", platform_url=platform.url)
         await agent.start()
+        await platform.send("config_update", {"note": "the-VALUE"})
         conv = await platform.start_conversation()
         await platform.call(conv.id, "echo", {"name": "the-VALUE"})
         try:

@@ -119,16 +119,6 @@ def test_verify_of_damaged_data_names_the_damage_and_fails(
     assert "2 violations" in " ".join(result.stdout.split())
 
 
-def test_by_default_a_private_server_serves_and_the_result_is_told_in_words() -> None:
-    result = redstate("demo", *SMALL)
-    words = " ".join(result.stdout.split())
-    assert result.returncode == 0, result.stderr
-    assert re.search(r"2 processes served 4 conversations, 2 at a time: \d+ tool calls in [\d.]+ s\.", words)
-    assert "took effect exactly once" in words
-    assert words.count("holds") == 8
-    assert "served by worker 2" in words
-
-
 def test_options_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setenv("REDSTATE_DEMO_WORKERS", "none")
     assert main(["demo"]) == 2
@@ -150,17 +140,22 @@ def test_ctrl_c_ends_it_quietly_and_leaves_no_process(moment: str) -> None:
         assert alive(family) == set()
 
 
-def test_a_kept_private_server_can_be_verified_until_ctrl_c() -> None:
+def test_a_private_server_serves_by_default_and_if_kept_can_be_verified_until_ctrl_c() -> None:
     with started("demo", *SMALL, "--keep") as process:
         url = read_until(process, "Check it again with: redstate demo --verify ").split()[-1]
         read_until(process, "The server goes on")
         assert redstate("demo", "--verify", url).returncode == 0
         family = descendants(process.pid)
         os.killpg(process.pid, signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=60)
         assert (process.returncode, stderr) == (0, "")
         assert alive(family) == set()
     assert redstate("demo", "--verify", url).returncode == 2
+    words = " ".join(stdout.split())
+    assert re.search(r"2 processes served 4 conversations, 2 at a time: \d+ tool calls in [\d.]+ s\.", words)
+    assert "took effect exactly once" in words
+    assert words.count("holds") == 8
+    assert "served by worker 2" in words
 
 
 # What cannot be done

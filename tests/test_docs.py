@@ -21,7 +21,12 @@ EXAMPLES = [
 @pytest.mark.parametrize("source", EXAMPLES)
 def test_the_example_runs_as_it_stands(source: str, tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", source], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "error", "-c", source],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
 

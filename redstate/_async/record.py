@@ -66,7 +66,7 @@ class AsyncRecord:
                     self._key_word,
                     operation.journal,
                     operation.op,
-                    self._ttl_word if ttl_ms is None else ttl_ms,
+                    self._ttl_word if ttl_ms is None else str(ttl_ms),
                     guards,
                 )
                 + call.args

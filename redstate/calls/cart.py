@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import functools
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -21,6 +22,7 @@ _CLEAR = _scripts.load("cart_clear")
 
 MAX_QUANTITY = 1_000_000_000
 _MAX_DIGITS = 28
+_LINE = re.compile(rb"([1-9]\d{0,9}) (-|\d+(?:\.\d+)?) (\d{16})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Sums stay exact: 28 digits of price, 10 of quantity, 3 of lines, with room to spare; anything inexact would raise.
 _EXACT = decimal.Context(prec=100, traps=[decimal.Inexact, decimal.InvalidOperation, decimal.Overflow])
@@ -58,7 +60,7 @@ def add(limits: Limits, key: str, sku: str, quantity: int, price: Decimal | int 
     else:
         text = _price_text(price)
     cap = limits.max_fields
-    return Mutation(_ADD, key, (field, _quantity(quantity), text, cap), second_of, field, cap)
+    return Mutation(_ADD, key, (field, _quantity(quantity), text, str(cap)), second_of, field, cap)
 
 
 def set_quantity(key: str, sku: str, quantity: int) -> Mutation[int]:
@@ -93,11 +95,11 @@ def total(lines: dict[str, CartLine]) -> Decimal:
     return result
 
 
-def _quantity(quantity: int) -> int:
+def _quantity(quantity: int) -> str:
     if type(quantity) is not int or not 1 <= quantity <= MAX_QUANTITY:
         what = "out of range" if type(quantity) is int else f"a {type(quantity).__name__}"
         raise InvalidQuantity(f"The quantity is {what}")
-    return quantity
+    return str(quantity)
 
 
 def _price_text(price: Decimal | int | str | float) -> str:
@@ -124,14 +126,14 @@ _written_price = functools.lru_cache(maxsize=4096)(_price_text)
 
 
 def _line(key: str, sku: str, text: bytes) -> CartLine:
-    try:
-        quantity, price, added = text.decode("ascii").split(" ")
-        return CartLine(
-            sku=sku,
-            quantity=int(quantity),
-            price=None if price == "-" else Decimal(price),
-            added_at=_EPOCH + timedelta(microseconds=int(added)),
-        )
-    except (ValueError, decimal.InvalidOperation, OverflowError):
+    found = _LINE.fullmatch(text)
+    if found is None:
         field = _keys.LINE + sku
-        raise CorruptState(f"The cart line {field!r} of {key} is no line", key=key, field=field) from None
+        raise CorruptState(f"The cart line {field!r} of {key} is no line", key=key, field=field)
+    quantity, price, added = found.groups()
+    return CartLine(
+        sku=sku,
+        quantity=int(quantity),
+        price=None if price == b"-" else Decimal(price.decode()),
+        added_at=_EPOCH + timedelta(microseconds=int(added)),
+    )

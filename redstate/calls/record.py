@@ -38,7 +38,7 @@ def delete(key: str) -> Mutation[bool]:
 
 def touch(key: str, ttl_ms: int) -> Query[bool]:
     """Slide the expiry. Returns whether the record exists."""
-    return Query(key, ("EVALSHA", _TOUCH.sha, 1, key, ttl_ms), lambda reply: int(reply) == 1, script=_TOUCH)
+    return Query(key, (*_TOUCH.evalsha, key, str(ttl_ms)), lambda reply: int(reply) == 1, script=_TOUCH)
 
 
 def remaining(key: str) -> Query[float | None]:
@@ -48,7 +48,7 @@ def remaining(key: str) -> Query[float | None]:
         ttl_ms = int(reply)
         return ttl_ms / 1000 if ttl_ms >= 0 else None
 
-    return Query(key, ("EVALSHA", _TTL.sha, 1, key), parse, script=_TTL)
+    return Query(key, (*_TTL.evalsha, key), parse, script=_TTL)
 
 
 def version(key: str) -> Query[int]:

@@ -47,7 +47,7 @@ def assign(codec: Codec, key: str, values: Mapping[str, Any]) -> Mutation[int]:
     cap = codec.limits.max_fields
     if len(values) > cap:
         raise TooLarge(f"{len(values):,} fields exceed {cap:,}", path="", limit=cap, actual=len(values), unit="fields")
-    args: list[Word] = [cap]
+    args: list[Word] = [str(cap)]
     for name, value in values.items():
         args += (_keys.state_field(name), codec.encode(value, name))
     return Mutation(_SET, key, tuple(args), version_of, limit=cap)
@@ -74,7 +74,7 @@ def increment(codec: Codec, key: str, name: str, by: int) -> Mutation[int]:
             value_type=type(by).__name__,
         )
     cap = codec.limits.max_fields
-    return Mutation(_INCREMENT, key, (field, by, cap), second_of, field, cap)
+    return Mutation(_INCREMENT, key, (field, str(by), str(cap)), second_of, field, cap)
 
 
 def append(codec: Codec, key: str, name: str, item: Any) -> Mutation[int]:
@@ -82,7 +82,7 @@ def append(codec: Codec, key: str, name: str, item: Any) -> Mutation[int]:
     field = _keys.state_field(name)
     limits = codec.limits
     encoded = codec.encode(item, f"{name}[]")
-    args = (field, encoded, limits.max_value_bytes, limits.max_fields)
+    args = (field, encoded, str(limits.max_value_bytes), str(limits.max_fields))
     return Mutation(_APPEND, key, args, version_of, field, limits.max_value_bytes)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import subprocess
 import sys
 import tempfile
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
@@ -15,6 +17,7 @@ from typing import IO, Any, Self, TypeVar
 T = TypeVar("T")
 
 _GRACE = 5.0  # seconds that workers have to end by themselves
+_NO_GRACE = 0.0
 _LAST_WORDS = 2_000  # bytes of a worker's stderr that are shown
 
 
@@ -47,12 +50,12 @@ class WorkerSettings:
 @dataclass(frozen=True, slots=True)
 class _Worker:
     number: int
-    process: Process
+    process: subprocess.Popen[bytes]
     stderr: IO[bytes]
+    ended: asyncio.Future[int]
 
     def obituary(self) -> str:
-        status = self.process.returncode
-        assert status is not None
+        status = self.ended.result()
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         size = self.stderr.seek(0, 2)
         self.stderr.seek(max(0, size - _LAST_WORDS))
@@ -66,6 +69,7 @@ class WorkerPool:
     def __init__(self, workers: list[WorkerSettings]) -> None:
         self._settings = workers
         self._workers: list[_Worker] = []
+        self._waiters = ThreadPoolExecutor(max(1, len(workers)), thread_name_prefix="worker-end")
 
     @property
     def pids(self) -> list[int]:
@@ -75,16 +79,17 @@ class WorkerPool:
     async def __aenter__(self) -> Self:
         try:
             for settings in self._settings:
-                await self._start(settings)
+                self._start(settings)
         except BaseException:
-            await finish(self._stop())
+            await finish(self._stop(_NO_GRACE))
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await finish(self._stop())
+        # After a failure or Ctrl-C there is nothing left that a worker should bring to its end.
+        await finish(self._stop(_GRACE if kind is None else _NO_GRACE))
 
     async def watch(self, work: Coroutine[Any, Any, T]) -> T:
         """Do ``work`` while every worker lives.
@@ -93,51 +98,55 @@ class WorkerPool:
             WorkerDied: one ended; the work was cancelled.
         """
         task = asyncio.ensure_future(work)
-        exits = [asyncio.ensure_future(worker.process.wait()) for worker in self._workers]
+        exits: list[asyncio.Future[Any]] = [worker.ended for worker in self._workers]
         try:
             await asyncio.wait([task, *exits], return_when=asyncio.FIRST_COMPLETED)
             if task.done() and task.exception() is not None:
                 # A dying worker breaks calls first and is reaped a moment later; its death is what explains them.
                 await asyncio.wait(exits, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-            dead = [worker for worker in self._workers if worker.process.returncode is not None]
+            dead = [worker for worker in self._workers if worker.ended.done()]
             if dead and not (task.done() and task.exception() is None):
                 raise WorkerDied(dead[0].obituary())
             return await task
         finally:
-            for one in (task, *exits):
-                one.cancel()
-            await asyncio.gather(task, *exits, return_exceptions=True)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
-    async def _start(self, settings: WorkerSettings) -> None:
+    def _start(self, settings: WorkerSettings) -> None:
         stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _stop
         try:
             # A process group of its own keeps Ctrl-C away: the end of stdin tells the worker when to go.
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "redstate.demo.worker",
-                stdin=PIPE, stdout=DEVNULL, stderr=stderr, process_group=0,
+            process = subprocess.Popen(
+                [sys.executable, "-m", "redstate.demo.worker"],
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr, process_group=0,
             )  # fmt: skip
         except BaseException:
             stderr.close()
             raise
-        self._workers.append(_Worker(settings.number, process, stderr))
+        # Popen's own wait, in a thread: asyncio's subprocesses can miss the end of one that is killed as it starts.
+        ended = asyncio.get_running_loop().run_in_executor(self._waiters, process.wait)
+        self._workers.append(_Worker(settings.number, process, stderr, ended))
         assert process.stdin is not None
-        # Not drained: one line fits the pipe, and a worker that is dead already is found by watch().
-        process.stdin.write(json.dumps(asdict(settings)).encode() + b"\n")
+        # One line fits the pipe; a worker that is dead already is found by watch().
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(asdict(settings)).encode() + b"\n")
+            process.stdin.flush()
 
-    async def _stop(self) -> None:
+    async def _stop(self, grace: float) -> None:
         for worker in self._workers:
-            if worker.process.stdin is not None:
+            assert worker.process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
                 worker.process.stdin.close()
-        ends = [asyncio.ensure_future(worker.process.wait()) for worker in self._workers]
-        if ends:
-            await asyncio.wait(ends, timeout=_GRACE)
+        ends = [worker.ended for worker in self._workers]
+        if ends and grace:
+            await asyncio.wait(ends, timeout=grace)
         for worker in self._workers:
-            if worker.process.returncode is None:
-                worker.process.kill()
-                await worker.process.wait()
-            worker.stderr.close()
+            worker.process.kill()
         await asyncio.gather(*ends)
+        for worker in self._workers:
+            worker.stderr.close()
         self._workers.clear()
+        self._waiters.shutdown()
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:

@@ -21,6 +21,7 @@ from redstate.errors import ConfigurationError, MissingExtra, StoreError
 from redstate.testing import JoinedAgent, LocalPlatform, PlatformTimeout
 
 _TTL = 86_400.0  # seconds that a kept run can be verified
+_START_TIMEOUT = 60.0  # seconds until workers that have not joined are given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class DemoOptions:
         concurrency: how many are held at a time.
         workers: how many processes serve them.
         seed: the same seed gives the same conversations.
-        timeout: seconds that the answer to a tool call, or the start of the workers, may take.
+        timeout: seconds that the answer to a tool call may take.
     """
 
     conversations: int = 200
@@ -118,7 +119,7 @@ async def _workers(
         ]
         pool = await stack.enter_async_context(WorkerPool(settings))
         try:
-            agents = await pool.watch(platform.wait_for_agents(options.workers, timeout=options.timeout))
+            agents = await pool.watch(platform.wait_for_agents(options.workers, timeout=_START_TIMEOUT))
         except PlatformTimeout as error:
             raise DemoFailed(f"the workers did not start in time: {error}") from error
         yield platform, agents, pool

@@ -315,9 +315,8 @@ class AsyncTransport:
             if error is None:
                 return
             pause = next(backoff)
-            # A server that never answered is more likely a wrong address than one that restarts: say so at once.
-            final = not isinstance(error, ServerUnavailable) or not self._was_connected
-            if final or self._loop.time() + pause >= deadline:
+            late = self._loop.time() + pause >= deadline
+            if late or not base.worth_another_attempt(error, was_connected=self._was_connected):
                 if sent:
                     raise ReplyLost
                 raise _fresh(error)

@@ -6,13 +6,13 @@ import random
 import weakref
 from collections.abc import Callable, Iterator
 from os import register_at_fork
-from typing import Any, Protocol
+from typing import Protocol
 
 import hiredis
 
 from redstate._replies import ReplyError, server_error
 from redstate._scripts import Script
-from redstate.errors import CallTimeout, StoreError
+from redstate.errors import CallTimeout, ServerLoading, ServerUnavailable, StoreError
 
 # A chunk that holds the replies of a loop tick; larger ones take several reads.
 READ_BYTES = 65_536
@@ -31,7 +31,8 @@ class ConnectionBroken(Exception):
 
 
 # A command as the wire wants it; bound once, as every call goes through it.
-pack_words: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
+# (Its stub takes tuples of one word only.)
+pack_words: Callable[[tuple[str | bytes, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
 def parser() -> hiredis.Reader:
@@ -45,10 +46,19 @@ def handshake(username: str | None, password: str | None, db: int) -> list[bytes
     if password is not None:
         commands.append(pack_words(("AUTH", username, password) if username else ("AUTH", password)))
     if db:
-        commands.append(pack_words(("SELECT", db)))
+        commands.append(pack_words(("SELECT", str(db))))
     # Last, a sign that it is a server of the right kind, before any call is entrusted to it.
     commands.append(pack_words(("PING",)))
     return commands
+
+
+def worth_another_attempt(error: BaseException, *, was_connected: bool) -> bool:
+    """Whether connecting again within the deadline can help.
+
+    A server that never answered is more likely a wrong address than one that restarts, and wrong credentials stay wrong:
+    those are said at once.
+    """
+    return isinstance(error, ServerLoading) or (was_connected and isinstance(error, ServerUnavailable))
 
 
 def handshake_error(reply: object) -> StoreError | None:

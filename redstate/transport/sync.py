@@ -11,14 +11,17 @@ import ssl
 import struct
 import threading
 import time
+import weakref
 from typing import Any
 
 from redstate._discovery import Endpoint
 from redstate._replies import ReplyError
 from redstate._scripts import Script
-from redstate.errors import Overloaded, ServerUnavailable, StoreClosed
+from redstate.errors import Overloaded, ServerUnavailable, StoreClosed, StoreError
 from redstate.transport import base
 from redstate.transport.base import Attempts, ConnectionBroken, ReplyLost
+
+_UNCONNECTED = socket.socket(socket.AF_UNIX)
 
 # What a read raises when SO_RCVTIMEO ran out: plain sockets the first, TLS the second.
 _TIMED_OUT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError, TimeoutError)
@@ -27,12 +30,25 @@ _TIMED_OUT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError, Time
 class Connection:
     """One blocking socket. After any failure it is closed, never reused: a late reply would meet the wrong caller."""
 
-    __slots__ = ("_reader", "_socket", "_timeout")
+    __slots__ = ("__weakref__", "_reader", "_socket", "_timeout")
 
-    def __init__(self, connected: socket.socket) -> None:
-        self._socket = connected
+    def __init__(self) -> None:
+        self._socket = _UNCONNECTED
         self._reader = base.parser()
         self._timeout = 0.0
+
+    def __del__(self) -> None:
+        # One that an interrupt took from its caller's hands is collected, and must not stay open.
+        self.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether it was given a socket."""
+        return self._socket is not _UNCONNECTED
+
+    def attach(self, connected: socket.socket) -> None:
+        """Use this socket from now on."""
+        self._socket = connected
 
     def exchange(self, packed: bytes, timeout: float, deadline: float) -> Any:
         """Send one command and wait for its reply.
@@ -63,7 +79,9 @@ class Connection:
             raise ConnectionBroken from None
 
     def close(self) -> None:
-        self._socket.close()
+        """Close the socket; closing twice is harmless."""
+        if self._socket is not _UNCONNECTED:
+            self._socket.close()
 
     def _rest(self, deadline: float) -> Any:
         """The rest of a reply that came in pieces."""
@@ -106,7 +124,8 @@ class SyncTransport:
         """An empty pool: at the start, and in a forked child, which must not share the parent's sockets."""
         # Last in, first out: a warm socket first. Appending to and popping from a list are atomic.
         self._idle: list[Connection] = []
-        self._open = 0
+        # Weak, so that the count stays right whatever an interrupt leaves half done: what nobody holds is not open.
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._waiting = 0
         self._freed = threading.Condition(threading.Lock())
 
@@ -179,29 +198,36 @@ class SyncTransport:
         with self._freed:
             self._waiting += 1
             try:
-                while True:
-                    if self._idle:
-                        try:
-                            return self._idle.pop()
-                        except IndexError:
-                            continue  # another thread was faster, without the lock
-                    if self._open < self._max_connections:
-                        self._open += 1
-                        break
-                    if not self._freed.wait(deadline - time.monotonic()):
-                        if sent:
-                            raise ReplyLost
-                        limit = self._max_connections
-                        raise Overloaded(
-                            f"All {limit:,} connections are busy", next_step="Raise max_in_flight", limit=limit
-                        )
+                connection = self._idle_or_new(deadline, sent)
             finally:
                 self._waiting -= 1
-        try:
-            return self._connect(deadline, sent)
-        except BaseException:
-            self._closed_one()
-            raise
+        if not connection.connected:
+            try:
+                self._connect(connection, deadline, sent)
+            except BaseException:
+                self._retire(connection)
+                raise
+        return connection
+
+    def _idle_or_new(self, deadline: float, sent: bool) -> Connection:
+        """An idle connection, or one that is yet to be connected; the lock is held."""
+        while True:
+            try:
+                return self._idle.pop()
+            except IndexError:
+                pass
+            if len(self._connections) < self._max_connections:
+                connection = Connection()
+                self._connections.add(connection)
+                return connection
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                if sent:
+                    raise ReplyLost
+                limit = self._max_connections
+                raise Overloaded(f"All {limit:,} connections are busy", next_step="Raise max_in_flight", limit=limit)
+            # Looked at ten times a second besides: a connection lost to an interrupt wakes nobody.
+            self._freed.wait(min(remaining, 0.1))
 
     def _release(self, connection: Connection, healthy: bool) -> None:
         if healthy and not self._closed:
@@ -210,12 +236,12 @@ class SyncTransport:
                 with self._freed:
                     self._freed.notify()
         else:
-            connection.close()
-            self._closed_one()
+            self._retire(connection)
 
-    def _closed_one(self) -> None:
+    def _retire(self, connection: Connection) -> None:
+        connection.close()
         with self._freed:
-            self._open -= 1
+            self._connections.discard(connection)
             self._freed.notify()
 
     def _drop_idle(self) -> None:
@@ -224,34 +250,31 @@ class SyncTransport:
                 connection = self._idle.pop()
             except IndexError:
                 return
-            connection.close()
-            self._closed_one()
+            self._retire(connection)
 
-    def _connect(self, deadline: float, sent: bool) -> Connection:
+    def _connect(self, connection: Connection, deadline: float, sent: bool) -> None:
         """Connect; where the server was there before, try again until the deadline."""
         for pause in base.backoffs():
             remaining = deadline - time.monotonic()
             try:
-                connection = self._connect_once(max(0.001, remaining))
-            except ServerUnavailable:
-                # A server that never answered is more likely a wrong address than one that restarts: say so at once.
-                if not self._was_connected or remaining <= pause:
-                    if sent:
+                self._connect_once(connection, max(0.001, remaining))
+            except StoreError as error:
+                if remaining <= pause or not base.worth_another_attempt(error, was_connected=self._was_connected):
+                    if sent:  # no word on the attempt before
                         raise ReplyLost from None
                     raise
                 time.sleep(pause)
             else:
                 self._was_connected = True
-                return connection
-        raise AssertionError("backoffs never end")
+                return
 
-    def _connect_once(self, timeout: float) -> Connection:
+    def _connect_once(self, connection: Connection, timeout: float) -> None:
         endpoint = self._endpoint
         timeout = min(timeout, endpoint.connect_timeout or timeout)
-        began = time.monotonic()
+        deadline = time.monotonic() + timeout
         try:
             username, password = endpoint.credentials()
-            connection = Connection(self._open_socket(timeout))
+            connection.attach(self._open_socket(timeout))
         except (OSError, TimeoutError) as error:
             reason = error.strerror or str(error) or "no answer in time"
             raise ServerUnavailable(
@@ -259,19 +282,14 @@ class SyncTransport:
             ) from None
         try:
             for command in base.handshake(username, password, endpoint.db):
-                error_reply = base.handshake_error(connection.exchange(command, timeout, began + timeout))
-                if error_reply is not None:
-                    raise error_reply
+                refusal = base.handshake_error(connection.exchange(command, timeout, deadline))
+                if refusal is not None:
+                    raise refusal
         except (ConnectionBroken, ReplyLost):
-            connection.close()
             address = endpoint.address
             raise ServerUnavailable(
                 f"What listens at {address} does not answer as Redis does", address=address
             ) from None
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     def _open_socket(self, timeout: float) -> socket.socket:
         endpoint = self._endpoint

@@ -9,6 +9,7 @@ import pytest
 import redis
 import servers
 from contract.facade import COLOURS, Stores
+from contract.records import Record
 
 
 @pytest.fixture(scope="session", params=servers.server_kinds())
@@ -50,28 +51,6 @@ def raw(contract_url: str) -> Iterator[redis.Redis]:
     client = redis.Redis.from_url(contract_url)
     yield client
     client.close()
-
-
-class Record:
-    """A record's bytes as they lie in the server."""
-
-    def __init__(self, raw: redis.Redis, key: str) -> None:
-        self.raw = raw
-        self.key = key
-
-    def poke(self, field: str, value: bytes | str) -> None:
-        self.raw.hset(self.key, field, value)
-
-    def fields(self, kind: str = "") -> dict[bytes, bytes]:
-        """Its fields, or those of one kind: "s" state, "c" cart lines, "j" journals."""
-        found: dict[bytes, bytes] = self.raw.hgetall(self.key)
-        return {name: value for name, value in found.items() if name.startswith(kind.encode())}
-
-    def image(self) -> tuple[object, bool]:
-        """Everything that a refused change must leave alone. The expiry only runs down, so whether there is one."""
-        is_hash = self.raw.type(self.key) == b"hash"
-        content: object = self.raw.hgetall(self.key) if is_hash else self.raw.dump(self.key)
-        return content, self.raw.pttl(self.key) > 0
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import redis
-from contract.conftest import Record
+from contract.records import Record
 
 from redstate import errors
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from contract.conftest import Record
+from contract.records import Record
 
 from redstate import errors
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from contract.conftest import Record
+from contract.records import Record
 from contract.test_contract_operations import CHANGES
 
 from redstate import Limits, errors
@@ -91,13 +91,15 @@ def test_a_version_that_is_none_is_corrupt_and_stays(conversation: Any, record: 
     record.poke("v", version)
     for change in CHANGES.values():
         for named in ({}, {"op_id": "new"}, {"expected_version": 1_600_000_000_000_000}):
-            error = refused(lambda change=change, named=named: change(conversation, **named), record, errors.CorruptState)
+            error = refused(
+                lambda change=change, named=named: change(conversation, **named), record, errors.CorruptState
+            )
             assert (error.key, error.field) == (conversation.key, "v")
     for read in (conversation.version, conversation.state.all, conversation.cart.lines):
         assert refused(read, record, errors.CorruptState).field == "v"
 
 
-@pytest.mark.parametrize("journal", ["garbage", ";", "1000000000", "1000000000|", "1000000000si", "zz|1", "\r\nx"])
+@pytest.mark.parametrize("journal", ["garbage", ";", "1000000000", "1000000000|", "1000000000si", "zz|1"])
 def test_a_journal_that_is_none_is_corrupt_and_stays(conversation: Any, record: Record, journal: str) -> None:
     conversation.state.set("n", 1)
     record.poke("j!order-17", journal)

@@ -1,0 +1,39 @@
+"""Faults are injected into real parts: a proxy before a real server, signals to a server of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import servers
+from contract.facade import COLOURS, Stores
+
+from redstate.testing.proxy import FaultProxy
+
+
+@pytest.fixture(params=COLOURS)
+def colour(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def open_store(colour: str, prefix: str) -> Iterator[Callable[..., Any]]:
+    """Opens stores of the colour under test on any URL."""
+    stores = Stores(colour)
+    yield lambda url, **options: stores.open(url, **{"key_prefix": prefix, **options})
+    stores.close()
+
+
+@pytest.fixture
+def proxy(server: Any) -> Iterator[FaultProxy]:
+    """A fault proxy before the shared server."""
+    with FaultProxy(server.url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def own_server() -> Iterator[servers.RunningServer]:
+    """A server that the test may harm."""
+    with servers.server() as running:
+        yield running
