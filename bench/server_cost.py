@@ -36,6 +36,7 @@ _SLICES = 3
 _TARGETS = {"Redis": {1: 0.50, 32: 0.33}, "Valkey": {1: 0.45, 32: 0.30}}
 _TOUCH = "return redis.call('HINCRBY', KEYS[1], 'n', 1)"
 _EMPTY = "return 1"
+_FENCE = 1_700_000_000_000_000
 _FAR_DEADLINE_US = 4_000_000_000_000_000
 
 Command = Callable[[int], bytes]
@@ -115,7 +116,7 @@ def _loads(address: tuple[str, int], client: redis.Redis) -> dict[str, Load]:
     keys = [conversation_key(f"cost-{number}") for number in range(_KEYS)]
     with client.pipeline(transaction=False) as batch:
         for key in keys:
-            batch.hset(key, "f", "7")  # an owner's fencing token, so that the fence is compared too
+            batch.hset(key, "f", _FENCE)  # an owner's fencing token, so that the fence is compared too
         batch.execute()
     touch, empty = client.script_load(_TOUCH), client.script_load(_EMPTY)
     loads = {
@@ -130,7 +131,7 @@ def _loads(address: tuple[str, int], client: redis.Redis) -> dict[str, Load]:
 
 
 def _full(keys: list[str]) -> Command:
-    adds = [EqualAdds(key, "abcdefgh", guards=f"7:{_FAR_DEADLINE_US}:") for key in keys]
+    adds = [EqualAdds(key, "abcdefgh", guards=guards(fence=_FENCE, deadline_us=_FAR_DEADLINE_US)) for key in keys]
 
     def command(key: int) -> bytes:
         add = adds[key]

@@ -65,6 +65,24 @@ class Query(Generic[T]):
         self.script = script
 
 
+_NO_LIMIT = "9" * 16
+
+
+def guards(fence: int | None = None, deadline_us: int | None = None, expected_version: int | None = None) -> str:
+    """The conditions of a change, in one word of the script's arguments; "" where there are none.
+
+    Args:
+        fence: the owner's token, sixteen digits (the version at which the conversation was claimed).
+        deadline_us: when the change must not happen any more, in microseconds of the server's clock.
+        expected_version: the only version at which it may happen; 0 where there must be no record.
+    """
+    if fence is None and deadline_us is None:
+        return "" if expected_version is None else f"{_NO_LIMIT}{_NO_LIMIT}{expected_version}"
+    token = _NO_LIMIT if fence is None else f"{fence:016d}"
+    deadline = _NO_LIMIT if deadline_us is None else f"{deadline_us:016d}"
+    return f"{token}{deadline}{'' if expected_version is None else expected_version}"
+
+
 def version_of(line: bytes) -> int:
     """The version of a reply that has only that."""
     return int(line)

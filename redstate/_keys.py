@@ -4,7 +4,7 @@ The key space (``rs`` is the default prefix):
 
     rs:{conv:<id>}      hash    one conversation
         v               its version: microseconds of server time, sixteen digits, strictly rising
-        f               the owner's fencing token, once it is claimed
+        f               the owner's fencing token, once it is claimed: the version of that moment
         d               the version at which it was deleted; it is absent while d = v
         s<field>        a state field, encoded
         c<sku>          a cart line: "<quantity> <price or -> <version when added>"

@@ -14,7 +14,6 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-import threading
 
 from redstate import _keys
 from redstate.errors import InvalidField
@@ -22,6 +21,9 @@ from redstate.errors import InvalidField
 # Ten digits from the first to the last: the scripts compare numbers of operations as text.
 FIRST_SEQUENCE = 1_000_000_000
 LAST_SEQUENCE = 9_999_999_999
+
+# Operations of one pen on one record at once. The journal holds a result for each, and each rewrites the journal.
+MOST_OPEN = 64
 
 _GENERATED = re.compile(r"([A-Za-z0-9_-]{8})\.(\d{10})")
 
@@ -71,19 +73,21 @@ class Writer:
         self.open: dict[str, list[int]] = {}
 
 
-class LoopWriters:
-    """The pens of one store that a single event loop uses."""
+class Writers:
+    """The pens of one store. Pure bookkeeping; how to wait for a turn is the transports' business."""
 
     def __init__(self) -> None:
         self._current = Writer()
 
-    def begin(self, key: str) -> Operation:
-        """A new operation on ``key``. It must be settled, or reported as unknown."""
+    def begin(self, key: str) -> Operation | None:
+        """A new operation on ``key``, which must be settled, or reported as unknown; None while too many are open."""
         writer = self._current
+        others = writer.open.get(key)
+        if others is not None and len(others) >= MOST_OPEN:
+            return None
         sequence = next(writer.counter)
         if sequence >= LAST_SEQUENCE:
             self._current = Writer()
-        others = writer.open.get(key)
         if others is None:
             writer.open[key] = [sequence]
             return Operation(writer.field, str(sequence), writer, key, sequence)
@@ -128,28 +132,3 @@ class LoopWriters:
             # Floor zero: a repeat says nothing about which other results are still owed.
             return Operation(_keys.JOURNAL + own[1], f"{own[2]}|0000000000", None, key, 0, op_id)
         return Operation(_keys.op_field(op_id), str(FIRST_SEQUENCE), None, key, 0, op_id)
-
-
-class ThreadWriters(LoopWriters):
-    """The pens of one store that many threads use: an operation and its floor are taken in one step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lock = threading.Lock()
-
-    def begin(self, key: str) -> Operation:
-        with self._lock:
-            return super().begin(key)
-
-    def settle(self, operation: Operation) -> None:
-        with self._lock:
-            super().settle(operation)
-
-    def unknown(self, operation: Operation) -> None:
-        with self._lock:
-            super().unknown(operation)
-
-    def forget(self) -> None:
-        # A thread that the child does not have may have held the lock.
-        self._lock = threading.Lock()
-        super().forget()

@@ -28,9 +28,31 @@ KEY = "rs:{conv:c}"
 SHARED = ("writer", "op", "ttl_ms", "guards")
 # What an application user is granted, as far as scripts may need it.
 ALLOWED = {
-    "HGET", "HMGET", "HGETALL", "HEXISTS", "HLEN", "HSCAN", "HSET", "HDEL", "HINCRBY", "HKEYS", "EXISTS", "DEL", "UNLINK", "TYPE",
-    "PEXPIRE", "PERSIST", "PTTL", "TIME", "ZADD", "ZREM", "ZRANGEBYSCORE", "ZCARD", "PUBLISH", "SPUBLISH",
-}  # fmt: skip
+    "HGET",
+    "HMGET",
+    "HGETALL",
+    "HEXISTS",
+    "HLEN",
+    "HSCAN",
+    "HSET",
+    "HDEL",
+    "HINCRBY",
+    "HKEYS",
+    "EXISTS",
+    "DEL",
+    "UNLINK",
+    "TYPE",
+    "PEXPIRE",
+    "PERSIST",
+    "PTTL",
+    "TIME",
+    "ZADD",
+    "ZREM",
+    "ZRANGEBYSCORE",
+    "ZCARD",
+    "PUBLISH",
+    "SPUBLISH",
+}
 
 
 def every_call() -> list[Mutation[Any] | Query[Any]]:
@@ -224,7 +246,8 @@ USE = """
 import sys, redstate
 from redstate import _scripts
 with redstate.Store.from_url(sys.argv[1], key_prefix=sys.argv[2]) as store:
-    print(store.conversation("c").cart.add("sku", 2, "9.99"), store.conversation("c").cart.total(), _scripts.directory())
+    cart = store.conversation("c").cart
+    print(cart.add("sku", 2, "9.99"), cart.total(), _scripts.directory())
 """
 
 
@@ -241,8 +264,13 @@ def outside(folder: Path, python: Path | str, server: Any, prefix: str) -> list[
     """Use redstate from a folder that has no repository around it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     ran = subprocess.run(
-        [str(python), "-c", USE, server.url, prefix], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )  # fmt: skip
+        [str(python), "-c", USE, server.url, prefix],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ran.returncode == 0, ran.stderr[-2000:]
     return ran.stdout.split(maxsplit=2)
 

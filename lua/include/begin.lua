@@ -20,17 +20,18 @@ elseif journal >= seq then
     return redis.error_reply('RSSTALE journal')
   end
 end
-if version and (#version ~= 16 or string.find(version, '%D')) then return redis.error_reply('RSCORRUPT version') end
+if version and (#version ~= 16 or not tonumber(version)) then return redis.error_reply('RSCORRUPT version') end
 local time = call('TIME')
 local now, us = time[1], time[2]
 -- Sixteen digits of microseconds, built from text: formatting a number this size costs twice as much.
 if #us == 6 then now = now .. us else now = now .. string.sub('00000', #us) .. us end
-if args[4] ~= '' then
-  local fence, deadline, expected = string.match(args[4], '^(%d*):(%d*):(%d*)$')
-  if fence ~= '' and rec[2] and tonumber(fence) < tonumber(rec[2]) then
-    return redis.error_reply('RSFENCED ' .. rec[2])
-  end
-  if deadline ~= '' and tonumber(deadline) < tonumber(now) then return redis.error_reply('RSDEADLINE passed') end
+local guards = args[4]
+if guards ~= '' then
+  -- Sixteen digits of fence, sixteen of deadline, then the expected version: text of one width compares as numbers do,
+  -- and cutting by position costs a third of a pattern with captures.
+  if rec[2] and string.sub(guards, 1, 16) < rec[2] then return redis.error_reply('RSFENCED ' .. rec[2]) end
+  if string.sub(guards, 17, 32) < now then return redis.error_reply('RSDEADLINE passed') end
+  local expected = string.sub(guards, 33)
   if expected ~= '' and expected ~= (version or '0') then
     -- A deleted record keeps its version for the journal's sake, and counts as absent.
     if expected ~= '0' or call('HGET', KEYS[1], 'd') ~= version then
@@ -39,4 +40,7 @@ if args[4] ~= '' then
   end
 end
 -- The clock stood still or went back: the version rises all the same.
-if version and version >= now then now = string.format('%.0f', version + 1) end
+if version and version >= now then
+  if string.find(version, '%D') then return redis.error_reply('RSCORRUPT version') end
+  now = string.format('%.0f', version + 1)
+end

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from redstate._call import Mutation, Query
+from redstate._call import Mutation, Query, guards
 from redstate._codec import Codec
 from redstate._replies import ReplyError, mutation_error, query_error
-from redstate._writers import LoopWriters
 from redstate.calls import record as record_calls
 from redstate.errors import CallTimeout, InvalidInput, OutcomeUnknown
 from redstate.transport.aio import AsyncTransport
 from redstate.transport.base import ReplyLost, pack_words
+from redstate.transport.turns import LoopWriters
 
 T = TypeVar("T")
 
@@ -55,10 +55,12 @@ class AsyncRecord:
             ttl_ms: the record's expiry in place of the handle's.
         """
         writers = self._writers
+        timeout = self._timeout
         operation = writers.begin(call.key) if op_id is None else writers.repeat(call.key, op_id)
+        if operation is None:
+            operation, timeout = await writers.turn(call.key, timeout)
         try:
-            # fence : deadline : expected version; a plain change sends one empty word.
-            guards = "" if expected_version is None else f"::{_checked_version(expected_version)}"
+            conditions = "" if expected_version is None else guards(expected_version=_checked_version(expected_version))
             script = call.script
             packed = pack_words(
                 script.evalsha
@@ -71,7 +73,7 @@ class AsyncRecord:
                 )
                 + call.args
             )
-            reply = await self._transport.call(packed, self._timeout, script)
+            reply = await self._transport.call(packed, timeout, script)
         except ReplyLost:
             writers.unknown(operation)
             raise OutcomeUnknown(

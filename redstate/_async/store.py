@@ -13,11 +13,11 @@ from redstate._call import Query
 from redstate._codec import Codec
 from redstate._discovery import Endpoint, endpoint_from_client, endpoint_from_url, open_server
 from redstate._settings import Settings, StoreOptions, check_timeout
-from redstate._writers import LoopWriters
 from redstate.calls.record import milliseconds
 from redstate.embedded import EmbeddedServer
 from redstate.transport.aio import AsyncTransport
 from redstate.transport.base import forget_at_fork
+from redstate.transport.turns import LoopWriters
 
 
 class AsyncStore:

@@ -14,11 +14,11 @@ from redstate._discovery import Endpoint, endpoint_from_client, endpoint_from_ur
 from redstate._settings import Settings, StoreOptions, check_timeout
 from redstate._sync.conversation import Conversation
 from redstate._sync.record import Record
-from redstate._writers import ThreadWriters
 from redstate.calls.record import milliseconds
 from redstate.embedded import EmbeddedServer
 from redstate.transport.base import forget_at_fork
 from redstate.transport.sync import SyncTransport
+from redstate.transport.turns import ThreadWriters
 
 
 class Store:

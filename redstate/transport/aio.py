@@ -282,7 +282,7 @@ class AsyncTransport:
                 await self._reconnect(deadline, sent)
             elif connection.full:
                 await asyncio.wait([connection.room()], timeout=max(0.0, deadline - self._loop.time()))
-                if self._loop.time() >= deadline and connection.full and not connection.broken:
+                if self._loop.time() >= deadline:
                     if sent:
                         raise ReplyLost
                     raise Overloaded(

@@ -55,8 +55,8 @@ def handshake(username: str | None, password: str | None, db: int) -> list[bytes
 def worth_another_attempt(error: BaseException, *, was_connected: bool) -> bool:
     """Whether connecting again within the deadline can help.
 
-    A server that never answered is more likely a wrong address than one that restarts, and wrong credentials stay wrong:
-    those are said at once.
+    A server that never answered is more likely a wrong address than one that restarts, and wrong credentials stay
+    wrong: those are said at once.
     """
     return isinstance(error, ServerLoading) or (was_connected and isinstance(error, ServerUnavailable))
 

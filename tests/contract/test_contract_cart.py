@@ -39,11 +39,21 @@ def test_a_price_given_later_replaces_the_price(conversation: Any) -> None:
 @pytest.mark.parametrize(
     ("price", "stored"),
     [
-        (19.99, "19.99"), (0.1, "0.1"), (1e-7, "0.0000001"), (1e22, "10000000000000000000000"), (3, "3"), ("0.00", "0.00"),
-        ("-0", "0"), (-0.0, "0.0"), (" 7.5 ", "7.5"), ("1E+3", "1000"), (Decimal("2.50"), "2.50"), ("9" * 28, "9" * 28),
+        (19.99, "19.99"),
+        (0.1, "0.1"),
+        (1e-7, "0.0000001"),
+        (1e22, "10000000000000000000000"),
+        (3, "3"),
+        ("0.00", "0.00"),
+        ("-0", "0"),
+        (-0.0, "0.0"),
+        (" 7.5 ", "7.5"),
+        ("1E+3", "1000"),
+        (Decimal("2.50"), "2.50"),
+        ("9" * 28, "9" * 28),
         ("0." + "0" * 27 + "1", "0." + "0" * 27 + "1"),
     ],
-)  # fmt: skip
+)
 def test_a_price_is_kept_to_the_digit(conversation: Any, price: Any, stored: str) -> None:
     conversation.cart.add("sku", 1, price)
     assert str(conversation.cart.lines()["sku"].price) in {stored, str(Decimal(stored))}
@@ -134,9 +144,29 @@ def test_a_line_cannot_grow_past_the_largest_quantity(conversation: Any) -> None
 
 
 @pytest.mark.parametrize(
-    "price", ["", "abc", "1,50", "nan", "inf", float("nan"), float("-inf"), -1, "-0.01", True, [1], b"1", "9" * 29, "1e-29",
-              "1e29", "0x10", "1 2", "1\r\n2"], ids=repr,
-)  # fmt: skip
+    "price",
+    [
+        "",
+        "abc",
+        "1,50",
+        "nan",
+        "inf",
+        float("nan"),
+        float("-inf"),
+        -1,
+        "-0.01",
+        True,
+        [1],
+        b"1",
+        "9" * 29,
+        "1e-29",
+        "1e29",
+        "0x10",
+        "1 2",
+        "1\r\n2",
+    ],
+    ids=repr,
+)
 def test_a_price_that_is_no_amount_is_refused(conversation: Any, price: Any) -> None:
     with pytest.raises(errors.InvalidPrice):
         conversation.cart.add("sku", 1, price)

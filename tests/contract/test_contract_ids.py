@@ -12,9 +12,29 @@ from redstate import errors
 from redstate._keys import conversation_key, decode_conversation_key
 
 HOSTILE = [
-    "}", "{", "{}", "a}:cust:{b", "}{", "a b", "a\nb", "a\r\nSET x y\r\n", "\0", "%7D", "%", "é", "\U0001f600", "..", "/", "*",
-    "conv:a", "rs:{conv:a}", "a" * 512, "é" * 256, " ", "\t",
-]  # fmt: skip
+    "}",
+    "{",
+    "{}",
+    "a}:cust:{b",
+    "}{",
+    "a b",
+    "a\nb",
+    "a\r\nSET x y\r\n",
+    "\0",
+    "%7D",
+    "%",
+    "é",
+    "\U0001f600",
+    "..",
+    "/",
+    "*",
+    "conv:a",
+    "rs:{conv:a}",
+    "a" * 512,
+    "é" * 256,
+    " ",
+    "\t",
+]
 VALID_IDS = st.text(min_size=1, max_size=120).filter(lambda text: len(text.encode("utf-8", "replace")) <= 512)
 TEXTS = VALID_IDS.filter(lambda text: not any("\ud800" <= character <= "\udfff" for character in text))
 
@@ -58,8 +78,10 @@ def test_hostile_ids_are_conversations_like_any_other(store: Any, prefix: str, r
 
 
 @pytest.mark.parametrize(
-    "conversation_id", ["", "x" * 513, "x" * 10_240, "é" * 257, "\n" * 513, "\ud800", None, 7, b"bytes"], ids=lambda value: repr(value)[:20]
-)  # fmt: skip
+    "conversation_id",
+    ["", "x" * 513, "x" * 10_240, "é" * 257, "\n" * 513, "\ud800", None, 7, b"bytes"],
+    ids=lambda value: repr(value)[:20],
+)
 def test_what_cannot_be_an_id_is_refused(store: Any, conversation_id: Any) -> None:
     with pytest.raises(errors.InvalidId) as caught:
         store.conversation(conversation_id)

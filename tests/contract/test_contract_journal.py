@@ -74,7 +74,7 @@ def test_operations_in_any_order_are_applied_once_each(raw: redis.Redis, prefix:
                 assert reply.split()[1] == str(applied).encode()
             assert reply == first[op]
         elif step == "repeat" and first:
-            # A copy that the network kept. Its writer may have its answer already: then it may be forgotten, never redone.
+            # A copy that the network kept. Once its writer has an answer it may be forgotten, but never redone.
             op = data.draw(st.sampled_from(sorted(first)), "copy")
             reply = send(raw, key, op)
             assert reply == first[op] or (op not in flying and reply == b"RSSTALE")

@@ -20,7 +20,7 @@ def test_every_change_slides_the_expiry(open_store: Any, record: Record) -> None
         lambda: conversation.cart.add("sku"),
         lambda: conversation.cart.set_quantity("sku", 2),
         lambda: conversation.cart.remove("sku"),
-        lambda: conversation.cart.clear(),
+        conversation.cart.clear,
         lambda: conversation.state.delete("a"),
     ]
     for change in changes:

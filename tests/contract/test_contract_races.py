@@ -38,7 +38,8 @@ async def in_tasks(url: str, prefix: str) -> list[int]:
         async def writer() -> list[int]:
             return [await state.increment("n") for _ in range(EACH)]
 
-        return sum(await asyncio.gather(*(writer() for _ in range(WRITERS))), [])
+        series = await asyncio.gather(*(writer() for _ in range(WRITERS)))
+        return [value for values in series for value in values]
 
 
 def test_increments_of_threads_and_tasks_add_up_exactly(contract_url: str, prefix: str) -> None:

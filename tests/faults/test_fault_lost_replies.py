@@ -19,6 +19,34 @@ WORKER = Path(__file__).with_name("increment_worker.py")
 CONVERSATIONS = 20
 
 
+def in_time(deadline: float, attempt: Callable[[], object]) -> None:
+    """Make an attempt that must end at its deadline, give or take half a second.
+
+    A crowded machine can delay any single one, so the quickest of three counts.
+    """
+    seconds = []
+    for _ in range(3):
+        began = time.monotonic()
+        attempt()
+        seconds.append(time.monotonic() - began)
+        if seconds[-1] < deadline + 0.5:
+            return
+    pytest.fail(f"three attempts took {seconds} s instead of {deadline:g}")
+
+
+def unknown(change: Callable[[], object]) -> str:
+    """The op_id of a change whose outcome stays unknown."""
+    with pytest.raises(errors.OutcomeUnknown) as caught:
+        change()
+    assert caught.value.key.endswith("{conv:c}")
+    return caught.value.op_id
+
+
+def no_answer(call: Callable[[], object]) -> None:
+    with pytest.raises((errors.CallTimeout, errors.ServerUnavailable)):
+        call()
+
+
 @pytest.mark.parametrize("drops", [1, 2, 3])
 def test_a_change_whose_replies_are_lost_runs_once_and_returns_its_first_result(
     proxy: FaultProxy, open_store: Callable[..., Any], drops: int
@@ -75,27 +103,29 @@ def test_replies_that_come_byte_by_byte_are_whole(proxy: FaultProxy, open_store:
 def test_a_write_into_a_black_hole_is_unknown_at_its_deadline_and_heals(
     proxy: FaultProxy, open_store: Callable[..., Any]
 ) -> None:
-    conversation = open_store(proxy.url, timeout=0.4).conversation("c")
-    conversation.state.set("n", 0)
-    proxy.blackhole()
-    began = time.monotonic()
-    with pytest.raises(errors.OutcomeUnknown) as caught:
-        conversation.state.increment("n")
-    assert 0.35 < time.monotonic() - began < 0.9
-    assert caught.value.key == conversation.key
-    proxy.heal()
-    assert conversation.state.increment("n", op_id=caught.value.op_id) == 1
-    assert conversation.state.get("n") == 1
+    store = open_store(proxy.url, timeout=20.0)
+    conversation, hurried = store.conversation("c"), store.conversation("c", timeout=0.4)
+    conversation.state.increment("n")
+    op_ids: list[str] = []
+
+    def write() -> None:
+        proxy.blackhole()
+        op_ids.append(unknown(lambda: hurried.state.increment("n")))
+        proxy.heal()
+        conversation.version()
+
+    in_time(0.4, write)
+    values = [conversation.state.increment("n", op_id=op_id) for op_id in op_ids * 2]
+    assert sorted(set(values)) == list(range(2, len(op_ids) + 2))
+    assert conversation.state.get("n") == len(op_ids) + 1
 
 
 def test_a_read_into_a_black_hole_times_out_and_heals(proxy: FaultProxy, open_store: Callable[..., Any]) -> None:
-    conversation = open_store(proxy.url, timeout=0.4).conversation("c")
+    store = open_store(proxy.url, timeout=20.0)
+    conversation, hurried = store.conversation("c"), store.conversation("c", timeout=0.4)
     conversation.state.set("n", 7)
     proxy.blackhole()
-    began = time.monotonic()
-    with pytest.raises((errors.CallTimeout, errors.ServerUnavailable)):
-        conversation.state.get("n")
-    assert 0.35 < time.monotonic() - began < 0.9
+    in_time(0.4, lambda: no_answer(lambda: hurried.state.get("n")))
     proxy.heal()
     assert conversation.state.get("n") == 7
 
@@ -105,35 +135,33 @@ def test_a_store_that_connects_into_a_black_hole_says_so_in_time(
 ) -> None:
     proxy.blackhole()
     conversation = open_store(proxy.url, timeout=0.4).conversation("c")
-    began = time.monotonic()
-    with pytest.raises((errors.ServerUnavailable, errors.CallTimeout)):
-        conversation.state.get("n")
-    assert time.monotonic() - began < 0.9
+    in_time(0.4, lambda: no_answer(lambda: conversation.state.get("n")))
 
 
 def test_the_steps_of_one_call_share_its_deadline(own_server: Any, open_store: Callable[..., Any]) -> None:
     with FaultProxy(own_server.url) as proxy:
-        conversation = open_store(proxy.url, timeout=0.5).conversation("c")
-        conversation.version()
-        own_server.command("SCRIPT", "FLUSH")
-        proxy.delay(0.4)  # EVALSHA, SCRIPT LOAD and EVALSHA again: each alone would be in time
-        began = time.monotonic()
-        with pytest.raises((errors.OutcomeUnknown, errors.CallTimeout)):
-            conversation.state.increment("n")
-        assert time.monotonic() - began < 1.0
+        store = open_store(proxy.url, timeout=20.0)
+        hurried = store.conversation("c", timeout=0.5)
+
+        def increment() -> None:
+            proxy.delay(0)
+            store.ping()
+            own_server.command("SCRIPT", "FLUSH")
+            proxy.delay(0.4)  # EVALSHA, SCRIPT LOAD and EVALSHA again: each alone would be in time
+            with pytest.raises((errors.OutcomeUnknown, errors.CallTimeout)):
+                hurried.state.increment("n")
+
+        in_time(0.5, increment)
 
 
 def test_a_reply_that_stops_in_the_middle_does_not_prolong_the_deadline(
     proxy: FaultProxy, open_store: Callable[..., Any]
 ) -> None:
-    conversation = open_store(proxy.url, timeout=0.5).conversation("c")
-    conversation.state.set("text", "x" * 100_000)
-    proxy.delay(0.00005, direction="replies")
-    proxy.chunk(1)  # 100,000 turns of the proxy's loop: some of it comes, all of it does not
-    began = time.monotonic()
-    with pytest.raises(errors.CallTimeout):
-        conversation.state.get("text")
-    assert time.monotonic() - began < 1.0
+    store = open_store(proxy.url, timeout=20.0)
+    store.conversation("c").state.set("text", "x" * 200_000)
+    hurried = store.conversation("c", timeout=0.5)
+    proxy.chunk(1)  # 200,000 turns of the proxy's loop: some of it comes, all of it does not
+    in_time(0.5, lambda: no_answer(lambda: hurried.state.get("text")))
 
 
 def test_a_refusal_that_follows_a_lost_reply_is_no_proof_that_nothing_ran(
