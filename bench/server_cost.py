@@ -29,6 +29,7 @@ from bench.servers import (
     running,
     version_of,
 )
+from redstate._call import guards
 
 _CONNECTIONS, _KEYS = 50, 2_000
 _OPS = {1: 6_000, 32: 16_000}  # in one slice

@@ -7,21 +7,20 @@
 local call, args, tag = redis.call, ARGV, 'ca'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])
 -- @include begin
-local quantity, price, added = args[6] + 0, args[7], now
-local line = rec[4]
+local quantity, price, line, since = tonumber(args[6]), args[7], rec[4], ' ' .. now .. ' '
 if line then
-  local had, old_price, since = string.match(line, '^(%d+) (%S+) (%d+)$')
-  if not had then return redis.error_reply('RSCORRUPT line') end
-  quantity, added = quantity + had, since
-  if price == '-' then price = old_price end
+  -- "<quantity, ten digits> <version when added> <price>": columns of fixed width are cut, not parsed.
+  local had = tonumber(string.sub(line, 1, 10))
+  if not had or #line < 29 then return redis.error_reply('RSCORRUPT line') end
+  quantity, since = quantity + had, string.sub(line, 11, 28)
+  if price == '-' then price = string.sub(line, 29) end
   if quantity > 1000000000 then return redis.error_reply('RSLIMIT quantity') end
 elseif call('HLEN', KEYS[1]) >= tonumber(args[8]) then
   -- @include held
   if held >= tonumber(args[8]) then return redis.error_reply('RSFIELDS record') end
 end
--- Converted once for its two uses, and as an integer: a double's text takes longer.
-quantity = string.format('%d', quantity)
+quantity = string.format('%010d', quantity)
 local result = now .. ' ' .. quantity
 -- @include journal
-call('HSET', KEYS[1], 'v', now, args[1], entry, args[5], quantity .. ' ' .. price .. ' ' .. added)
+call('HSET', KEYS[1], 'v', now, args[1], entry, args[5], quantity .. since .. price)
 -- @include finish

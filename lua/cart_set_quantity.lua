@@ -9,9 +9,9 @@ local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])
 -- @include begin
 local line = rec[4]
 if not line then return redis.error_reply('RSABSENT line') end
-local rest = string.match(line, '^%d+( %S+ %d+)$')
-if not rest then return redis.error_reply('RSCORRUPT line') end
-local result = now .. ' ' .. args[6]
+if #line < 29 or not tonumber(string.sub(line, 1, 10)) then return redis.error_reply('RSCORRUPT line') end
+local quantity = string.format('%010d', args[6])
+local result = now .. ' ' .. quantity
 -- @include journal
-call('HSET', KEYS[1], 'v', now, args[1], entry, args[5], args[6] .. rest)
+call('HSET', KEYS[1], 'v', now, args[1], entry, args[5], quantity .. string.sub(line, 11))
 -- @include finish

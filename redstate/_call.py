@@ -80,7 +80,7 @@ def guards(fence: int | None = None, deadline_us: int | None = None, expected_ve
         return "" if expected_version is None else f"{_NO_LIMIT}{_NO_LIMIT}{expected_version}"
     token = _NO_LIMIT if fence is None else f"{fence:016d}"
     deadline = _NO_LIMIT if deadline_us is None else f"{deadline_us:016d}"
-    return f"{token}{deadline}{'' if expected_version is None else expected_version}"
+    return f"{deadline}{token}{'' if expected_version is None else expected_version}"
 
 
 def version_of(line: bytes) -> int:

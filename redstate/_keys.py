@@ -7,7 +7,7 @@ The key space (``rs`` is the default prefix):
         f               the owner's fencing token, once it is claimed: the version of that moment
         d               the version at which it was deleted; it is absent while d = v
         s<field>        a state field, encoded
-        c<sku>          a cart line: "<quantity> <price or -> <version when added>"
+        c<sku>          a cart line: "<quantity, ten digits> <version when added> <price or ->"
         j<writer>       the journal of one writer: its newest operations and their results
     rs:{conv:<id>}      channel every change of that conversation publishes its new version here
 

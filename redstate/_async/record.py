@@ -69,7 +69,7 @@ class AsyncRecord:
                     operation.journal,
                     operation.op,
                     self._ttl_word if ttl_ms is None else str(ttl_ms),
-                    guards,
+                    conditions,
                 )
                 + call.args
             )

@@ -70,7 +70,7 @@ class Record:
                     operation.journal,
                     operation.op,
                     self._ttl_word if ttl_ms is None else str(ttl_ms),
-                    guards,
+                    conditions,
                 )
                 + call.args
             )

@@ -22,7 +22,7 @@ _CLEAR = _scripts.load("cart_clear")
 
 MAX_QUANTITY = 1_000_000_000
 _MAX_DIGITS = 28
-_LINE = re.compile(rb"([1-9]\d{0,9}) (-|\d+(?:\.\d+)?) (\d{16})")
+_LINE = re.compile(rb"(\d{10}) (\d{16}) (-|\d+(?:\.\d+)?)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Sums stay exact: 28 digits of price, 10 of quantity, 3 of lines, with room to spare; anything inexact would raise.
 _EXACT = decimal.Context(prec=100, traps=[decimal.Inexact, decimal.InvalidOperation, decimal.Overflow])
@@ -130,7 +130,7 @@ def _line(key: str, sku: str, text: bytes) -> CartLine:
     if found is None:
         field = _keys.LINE + sku
         raise CorruptState(f"The cart line {field!r} of {key} is no line", key=key, field=field)
-    quantity, price, added = found.groups()
+    quantity, added, price = found.groups()
     return CartLine(
         sku=sku,
         quantity=int(quantity),
