@@ -9,9 +9,12 @@ local rec = call('HMGET', KEYS[1], 'v', 'f', args[1])
 -- @include begin
 local removed = 0
 for _, field in ipairs(call('HKEYS', KEYS[1])) do
-  if string.sub(field, 1, 1) == 'c' then removed = removed + call('HDEL', KEYS[1], field) end
+  if #field > 1 and string.find(field, '^[cpa]') then
+    call('HDEL', KEYS[1], field)
+    if string.sub(field, 1, 1) == 'c' then removed = removed + 1 end
+  end
 end
-local result = now .. ' ' .. removed
+local answer = seq .. tag .. ' ' .. now .. ' ' .. removed
 -- @include journal
 call('HSET', KEYS[1], 'v', now, args[1], entry)
 -- @include finish

@@ -7,11 +7,10 @@
 local call, args, tag = redis.call, ARGV, 'cq'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])
 -- @include begin
-local line = rec[4]
-if not line then return redis.error_reply('RSABSENT line') end
-if #line < 29 or not tonumber(string.sub(line, 1, 10)) then return redis.error_reply('RSCORRUPT line') end
-local quantity = string.format('%010d', args[6])
-local result = now .. ' ' .. quantity
+if not rec[4] then return redis.error_reply('RSABSENT line') end
+local had = tonumber(rec[4])
+if not had or had < 1 or had % 1 ~= 0 or had > 1000000000 then return redis.error_reply('RSCORRUPT line') end
+local answer = seq .. tag .. ' ' .. now .. ' ' .. args[6]
 -- @include journal
-call('HSET', KEYS[1], 'v', now, args[1], entry, args[5], quantity .. string.sub(line, 11))
+call('HSET', KEYS[1], 'v', now, args[1], entry, args[5], args[6])
 -- @include finish

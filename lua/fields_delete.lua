@@ -8,7 +8,7 @@
 local call, args, tag = redis.call, ARGV, 'd' .. string.sub(ARGV[5], 1, 1)
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1])
 -- @include begin
-local result = now .. ' ' .. call('HDEL', KEYS[1], unpack(args, 5))
+local answer = seq .. tag .. ' ' .. now .. ' ' .. call('HDEL', KEYS[1], unpack(args, 5))
 -- @include journal
 call('HSET', KEYS[1], 'v', now, args[1], entry)
 -- @include finish

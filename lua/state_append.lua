@@ -23,7 +23,7 @@ else
   return redis.error_reply('RSTYPE field')
 end
 if #list > tonumber(args[7]) then return redis.error_reply('RSLIMIT ' .. #list) end
-local result = now
+local answer = seq .. tag .. ' ' .. now
 -- @include journal
 call('HSET', KEYS[1], 'v', now, args[1], entry, args[5], list)
 -- @include finish

@@ -27,7 +27,7 @@ if value > 9007199254740991 or value < -9007199254740991 then
 else
   value = string.format('%.0f', value)
 end
-local result = now .. ' ' .. value
+local answer = seq .. tag .. ' ' .. now .. ' ' .. value
 -- @include journal
 call('HSET', KEYS[1], 'v', now, args[1], entry)
 -- @include finish

@@ -14,7 +14,7 @@ if call('HLEN', KEYS[1]) + adding > cap then
   -- @include held
   if adding > 0 and held + adding > cap then return redis.error_reply('RSFIELDS record') end
 end
-local result = now
+local answer = seq .. tag .. ' ' .. now
 -- @include journal
 call('HSET', KEYS[1], 'v', now, args[1], entry, unpack(args, 6))
 -- @include finish

@@ -21,7 +21,7 @@ class Mutation(Generic[T]):
         script: what to run.
         key: the record.
         args: the script's own arguments, after the shared ones (writer, op, expiry, guards).
-        parse: makes the caller's result of the reply, a line of words with the version first.
+        parse: makes the caller's result of the reply.
         field: the hash field that the change is about, for errors; "" where it concerns several.
         limit: the cap that a limit error of the script refers to.
     """
@@ -83,11 +83,16 @@ def guards(fence: int | None = None, deadline_us: int | None = None, expected_ve
     return f"{deadline}{token}{'' if expected_version is None else expected_version}"
 
 
-def version_of(line: bytes) -> int:
-    """The version of a reply that has only that."""
-    return int(line)
+# A reply is the operation's entry in the journal, "<number><verb> <version> <result>", with columns of fixed width.
+_VERSION = slice(13, 29)
+_RESULT = slice(30, None)
 
 
-def second_of(line: bytes) -> int:
-    """The whole number after the version, which has sixteen digits."""
-    return int(line[17:])
+def version_of(answer: bytes) -> int:
+    """The version in a reply."""
+    return int(answer[_VERSION])
+
+
+def result_of(answer: bytes) -> int:
+    """The whole number after the version."""
+    return int(answer[_RESULT])

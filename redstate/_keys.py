@@ -7,7 +7,9 @@ The key space (``rs`` is the default prefix):
         f               the owner's fencing token, once it is claimed: the version of that moment
         d               the version at which it was deleted; it is absent while d = v
         s<field>        a state field, encoded
-        c<sku>          a cart line: "<quantity, ten digits> <version when added> <price or ->"
+        c<sku>          a cart line's quantity
+        p<sku>          its price, if it has one
+        a<sku>          the version at which it was added
         j<writer>       the journal of one writer: its newest operations and their results
     rs:{conv:<id>}      channel every change of that conversation publishes its new version here
 
@@ -24,7 +26,7 @@ from redstate.errors import ConfigurationError, InvalidField, InvalidId
 MAX_ID_BYTES = 512
 MAX_FIELD_BYTES = 256
 
-STATE, LINE, JOURNAL = "s", "c", "j"
+STATE, QUANTITY, PRICE, ADDED, JOURNAL = "s", "c", "p", "a", "j"
 VERSION, FENCE, DELETED = "v", "f", "d"
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:@+=,/~-]+")
@@ -77,13 +79,14 @@ def state_field(name: str) -> str:
     return STATE + _checked(name, "state field")
 
 
-def line_field(sku: str) -> str:
-    """The hash field of a cart line.
+def line_fields(sku: str) -> tuple[str, str, str]:
+    """The hash fields of a cart line: quantity, price, version when added.
 
     Raises:
         InvalidField: the sku is no str, empty or longer than 256 UTF-8 bytes.
     """
-    return LINE + _checked(sku, "sku")
+    name = _checked(sku, "sku")
+    return QUANTITY + name, PRICE + name, ADDED + name
 
 
 def op_field(op_id: str) -> str:

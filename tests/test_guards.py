@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from redstate import _scripts
-from redstate._call import guards
+from redstate._call import guards, version_of
 from redstate._keys import conversation_key
 
 SET = _scripts.load("state_set")
@@ -81,7 +81,7 @@ def test_a_change_past_its_deadline_is_refused_by_the_servers_clock(field: Field
 
 
 def test_all_conditions_hold_together_or_the_change_is_refused(field: Field) -> None:
-    version = int(field.set("1", ""))
+    version = version_of(field.set("1", "").encode())
     field.client.hset(field.key, "f", str(NEW))
     far = field.now_us() + YEAR_US
     with pytest.raises(redis.ResponseError, match=f"RSCONFLICT {version}"):

@@ -10,10 +10,10 @@ elseif journal >= seq then
   if not string.find(journal, '^%d%d%d%d%d%d%d%d%d%d%a') then return redis.error_reply('RSCORRUPT journal') end
   local at = string.find(';' .. journal, ';' .. seq, 1, true)
   if at then
-    local done, result = string.match(journal, '^(%a+) ([^;|]*)', at + 10)
+    local answer, done = string.match(journal, '^(%d+(%a+) [^;|]*)', at)
     if not done then return redis.error_reply('RSCORRUPT journal') end
     if done ~= tag then return redis.error_reply('RSMISMATCH journal') end
-    return result
+    return answer
   end
   -- Not remembered and below the window: the caller was answered long ago, or gave up. It must not run now.
   if seq < (string.match(journal, '|(%d+)$') or string.sub(journal, 1, 10)) then

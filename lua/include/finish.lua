@@ -2,4 +2,4 @@
 -- After the writes: PEXPIRE counts as one, and a script that has written is no longer refused when memory is full.
 call('PEXPIRE', KEYS[1], args[3])
 call('PUBLISH', KEYS[1], now)
-return result
+return answer

@@ -1,7 +1,7 @@
--- Expects op, seq, journal, tag and result (version first). Leaves entry: what the writer's journal field becomes.
+-- Expects op, seq, journal and answer: what is returned now, and to every repeat. Leaves entry: the writer's new journal.
 -- An operation that flew alone replaces the field. One of several in flight keeps the results still owed to the others:
 -- all from its floor on, newest first; the floor closes the text, so that stragglers below it are refused.
-local entry = seq .. tag .. ' ' .. result
+local entry = answer
 if not journal then
   -- @include writers
   if #op > 10 then entry = entry .. '|' .. string.sub(op, 12) end
@@ -13,8 +13,8 @@ elseif #op > 10 or journal >= seq then
   local newer, older = '', ''
   for kept in string.gmatch(journal, '[^;|]+') do
     if string.find(kept, ' ', 1, true) and kept >= floor then
-      if kept < entry then older = older .. ';' .. kept else newer = newer .. kept .. ';' end
+      if kept < answer then older = older .. ';' .. kept else newer = newer .. kept .. ';' end
     end
   end
-  entry = newer .. entry .. older .. '|' .. floor
+  entry = newer .. answer .. older .. '|' .. floor
 end

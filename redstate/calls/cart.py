@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from redstate import _keys, _scripts
-from redstate._call import Mutation, second_of
+from redstate._call import Mutation, result_of
 from redstate._codec import Limits
 from redstate.calls.record import Snapshot
 from redstate.errors import CorruptState, InvalidPrice, InvalidQuantity
@@ -22,7 +22,7 @@ _CLEAR = _scripts.load("cart_clear")
 
 MAX_QUANTITY = 1_000_000_000
 _MAX_DIGITS = 28
-_LINE = re.compile(rb"(\d{10}) (\d{16}) (-|\d+(?:\.\d+)?)")
+_QUANTITY, _PRICE, _VERSION = re.compile(rb"[1-9]\d{0,9}"), re.compile(rb"\d+(?:\.\d+)?"), re.compile(rb"\d{16}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Sums stay exact: 28 digits of price, 10 of quantity, 3 of lines, with room to spare; anything inexact would raise.
 _EXACT = decimal.Context(prec=100, traps=[decimal.Inexact, decimal.InvalidOperation, decimal.Overflow])
@@ -52,7 +52,7 @@ class CartLine:
 
 def add(limits: Limits, key: str, sku: str, quantity: int, price: Decimal | int | str | float | None) -> Mutation[int]:
     """Add to the line of a sku. Returns its new quantity."""
-    field = _keys.line_field(sku)
+    quantity_field, price_field, added_field = _keys.line_fields(sku)
     if price is None:
         text = "-"
     elif type(price) is str:
@@ -60,29 +60,30 @@ def add(limits: Limits, key: str, sku: str, quantity: int, price: Decimal | int 
     else:
         text = _price_text(price)
     cap = limits.max_fields
-    return Mutation(_ADD, key, (field, _quantity(quantity), text, str(cap)), second_of, field, cap)
+    args = (quantity_field, _quantity(quantity), price_field, text, added_field, str(cap))
+    return Mutation(_ADD, key, args, result_of, quantity_field, cap)
 
 
 def set_quantity(key: str, sku: str, quantity: int) -> Mutation[int]:
     """Set the quantity of a line that exists. Returns it."""
-    field = _keys.line_field(sku)
-    return Mutation(_SET_QUANTITY, key, (field, _quantity(quantity)), second_of, field)
+    field = _keys.line_fields(sku)[0]
+    return Mutation(_SET_QUANTITY, key, (field, _quantity(quantity)), result_of, field)
 
 
 def remove(key: str, sku: str) -> Mutation[bool]:
     """Take a line out. Returns whether it was there."""
-    field = _keys.line_field(sku)
-    return Mutation(_REMOVE, key, (field,), lambda line: second_of(line) == 1, field)
+    fields = _keys.line_fields(sku)
+    return Mutation(_REMOVE, key, fields, lambda answer: result_of(answer) > 0, fields[0])
 
 
 def clear(key: str) -> Mutation[int]:
     """Take every line out. Returns how many there were."""
-    return Mutation(_CLEAR, key, (), second_of)
+    return Mutation(_CLEAR, key, (), result_of)
 
 
 def lines(key: str, snapshot: Snapshot) -> dict[str, CartLine]:
     """The lines of a snapshot by sku, in the order in which they were added."""
-    found = [_line(key, sku, text) for sku, text in snapshot.lines.items()]
+    found = [_line(key, sku, quantity, snapshot) for sku, quantity in snapshot.quantities.items()]
     found.sort(key=lambda line: (line.added_at, line.sku))
     return {line.sku: line for line in found}
 
@@ -125,15 +126,20 @@ def _price_text(price: Decimal | int | str | float) -> str:
 _written_price = functools.lru_cache(maxsize=4096)(_price_text)
 
 
-def _line(key: str, sku: str, text: bytes) -> CartLine:
-    found = _LINE.fullmatch(text)
-    if found is None:
-        field = _keys.LINE + sku
-        raise CorruptState(f"The cart line {field!r} of {key} is no line", key=key, field=field)
-    quantity, added, price = found.groups()
+def _line(key: str, sku: str, quantity: bytes, snapshot: Snapshot) -> CartLine:
+    pieces = int(_text(key, _keys.QUANTITY + sku, _QUANTITY, quantity))
+    price = snapshot.prices.get(sku)
+    added = _text(key, _keys.ADDED + sku, _VERSION, snapshot.added.get(sku))
     return CartLine(
         sku=sku,
-        quantity=int(quantity),
-        price=None if price == b"-" else Decimal(price.decode()),
+        quantity=pieces,
+        price=None if price is None else Decimal(_text(key, _keys.PRICE + sku, _PRICE, price)),
         added_at=_EPOCH + timedelta(microseconds=int(added)),
     )
+
+
+def _text(key: str, field: str, pattern: re.Pattern[bytes], found: bytes | None) -> str:
+    """The text of one field of a line, if it is of that form."""
+    if found is None or pattern.fullmatch(found) is None:
+        raise CorruptState(f"Field {field!r} of {key} is no part of a cart line", key=key, field=field)
+    return found.decode("ascii")

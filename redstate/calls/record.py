@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from redstate import _keys, _scripts
-from redstate._call import Mutation, Query, second_of
+from redstate._call import Mutation, Query, result_of
 from redstate.errors import CorruptState, InvalidTTL
 
 _DELETE = _scripts.load("record_delete")
@@ -33,7 +33,7 @@ def milliseconds(ttl: float) -> int:
 
 def delete(key: str) -> Mutation[bool]:
     """Delete the record. Returns whether there was one."""
-    return Mutation(_DELETE, key, (), lambda line: second_of(line) == 1)
+    return Mutation(_DELETE, key, (), lambda answer: result_of(answer) == 1)
 
 
 def touch(key: str, ttl_ms: int) -> Query[bool]:
@@ -69,7 +69,9 @@ class Snapshot:
 
     version: int
     state: dict[str, bytes]
-    lines: dict[str, bytes]
+    quantities: dict[str, bytes]
+    prices: dict[str, bytes]
+    added: dict[str, bytes]
 
 
 def snapshot(key: str) -> Query[Snapshot]:
@@ -77,20 +79,16 @@ def snapshot(key: str) -> Query[Snapshot]:
 
     def parse(reply: list[bytes]) -> Snapshot:
         fields = dict(zip(reply[::2], reply[1::2], strict=True))
-        found = fields.pop(b"v", None)
-        if found is None:
-            if fields:
-                raise CorruptState(f"{key} has no version", key=key, field=_keys.VERSION)
-            return Snapshot(0, {}, {})
-        state: dict[str, bytes] = {}
-        lines: dict[str, bytes] = {}
+        found = fields.get(b"v")
+        if found is None and fields:
+            raise CorruptState(f"{key} has no version", key=key, field=_keys.VERSION)
+        parts: dict[bytes, dict[str, bytes]] = {kind: {} for kind in (b"s", b"c", b"p", b"a")}
         for field, value in fields.items():
-            if field[:1] == b"s":
-                state[_name(key, field)] = value
-            elif field[:1] == b"c":
-                lines[_name(key, field)] = value
-        absent = fields.get(b"d") == found
-        return Snapshot(0 if absent else _version(key, found), state, lines)
+            part = parts.get(field[:1])
+            if part is not None:
+                part[_name(key, field)] = value
+        absent = found is None or fields.get(b"d") == found
+        return Snapshot(0 if found is None or absent else _version(key, found), *parts.values())
 
     return Query(key, ("HGETALL", key), parse)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from redstate import _keys, _scripts
-from redstate._call import Mutation, Query, Word, second_of, version_of
+from redstate._call import Mutation, Query, Word, result_of, version_of
 from redstate._codec import Codec
 from redstate.calls.record import Snapshot
 from redstate.errors import InvalidField, TooLarge, UnsupportedValue
@@ -60,7 +60,7 @@ def delete(codec: Codec, key: str, names: tuple[str, ...]) -> Mutation[int]:
     cap = codec.limits.max_fields
     if len(names) > cap:
         raise TooLarge(f"{len(names):,} fields exceed {cap:,}", path="", limit=cap, actual=len(names), unit="fields")
-    return Mutation(_DELETE, key, tuple(map(_keys.state_field, names)), second_of)
+    return Mutation(_DELETE, key, tuple(map(_keys.state_field, names)), result_of)
 
 
 def increment(codec: Codec, key: str, name: str, by: int) -> Mutation[int]:
@@ -74,7 +74,7 @@ def increment(codec: Codec, key: str, name: str, by: int) -> Mutation[int]:
             value_type=type(by).__name__,
         )
     cap = codec.limits.max_fields
-    return Mutation(_INCREMENT, key, (field, str(by), str(cap)), second_of, field, cap)
+    return Mutation(_INCREMENT, key, (field, str(by), str(cap)), result_of, field, cap)
 
 
 def append(codec: Codec, key: str, name: str, item: Any) -> Mutation[int]:

@@ -106,16 +106,30 @@ def test_a_journal_that_is_none_is_corrupt_and_stays(conversation: Any, record: 
     assert (error.key, error.field) == (conversation.key, "j!order-17")
 
 
-@pytest.mark.parametrize("line", ["", "garbage", "1", "1 2", "-1 2 3", "x - 1", "1 - x", "1  - 1", "\r\n", b"\xff"])
-def test_a_cart_line_that_is_none_is_corrupt_and_stays(conversation: Any, record: Record, line: Any) -> None:
+@pytest.mark.parametrize("quantity", ["", "garbage", "0", "-1", "1.5", "1 2", "1e99", "x", "\r\n", b"\xff"])
+def test_a_quantity_that_is_none_is_corrupt_and_stays(conversation: Any, record: Record, quantity: Any) -> None:
     conversation.cart.add("good", 1, "1")
-    record.poke("csku", line)
+    record.poke("csku", quantity)
     calls = [lambda: conversation.cart.add("sku"), lambda: conversation.cart.set_quantity("sku", 2)]
     for call in (*calls, conversation.cart.lines, conversation.cart.total, conversation.cart.count):
         error = refused(call, record, errors.CorruptState)
         assert (error.key, error.field) == (conversation.key, "csku")
     assert conversation.cart.remove("sku") is True
     assert conversation.cart.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "text"), [("psku", "1,50"), ("psku", "-1"), ("psku", ""), ("asku", "1"), ("asku", "x")]
+)
+def test_a_price_or_an_age_that_is_none_is_corrupt_and_stays(
+    conversation: Any, record: Record, field: str, text: str
+) -> None:
+    conversation.cart.add("sku", 1, "1")
+    record.poke(field, text)
+    for read in (conversation.cart.lines, conversation.cart.total, conversation.cart.count):
+        assert refused(read, record, errors.CorruptState).field == field
+    assert conversation.cart.remove("sku") is True
+    assert conversation.cart.lines() == {}
 
 
 @pytest.mark.parametrize("value", ["", "garbage", "{", '{"a":', b"\xff", "[1] [2]", '{"~":"no such tag","v":1}', "NaN"])

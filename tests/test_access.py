@@ -1,0 +1,60 @@
+"""The access list of ARCHITECTURE.md is enough for everything a store does, and not more than that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import redis
+import servers
+
+from redstate import Store, errors
+
+TEXT = (Path(__file__).resolve().parent.parent / "ARCHITECTURE.md").read_text()
+RULES = " ".join(re.search(r"ACL SETUSER redstate (.*?)```", TEXT, re.DOTALL)[1].split()).replace(
+    "reset on >SECRET ", ""
+)  # type: ignore[index]
+
+
+def everything(store: Store) -> None:
+    """One of each call."""
+    conversation = store.conversation("c1")
+    conversation.state.update(a=1, b=[1])
+    conversation.state.set("c", "x")
+    conversation.state.append("b", 2)
+    conversation.state.increment("a")
+    conversation.state.delete("c")
+    assert conversation.state.get("a") == 2
+    assert conversation.state.all() == {"a": 2, "b": [1, 2]}
+    conversation.cart.add("sku", 2, "1.50")
+    conversation.cart.set_quantity("sku", 3)
+    assert str(conversation.cart.total()) == "4.50"
+    conversation.cart.remove("sku")
+    conversation.cart.clear()
+    assert conversation.exists()
+    assert conversation.touch(60)
+    assert conversation.ttl() is not None
+    conversation.delete()
+    conversation.state.set("again", 1, expected_version=0)
+    store.ping()
+
+
+@pytest.fixture
+def rules_url() -> Iterator[str]:
+    with servers.with_user(*RULES.split()) as running:
+        yield running.tcp_url.replace("redis://", f"redis://app:{quote(servers.PASSWORD, safe='')}@")
+
+
+def test_a_user_with_the_documented_access_can_do_everything(rules_url: str) -> None:
+    with Store.from_url(rules_url) as store:
+        everything(store)
+
+
+def test_that_user_can_do_nothing_outside_its_keys(rules_url: str) -> None:
+    with Store.from_url(rules_url, key_prefix="other") as store, pytest.raises(errors.PermissionDenied):
+        store.conversation("c1").state.set("a", 1)
+    with redis.Redis.from_url(rules_url) as client, pytest.raises(redis.exceptions.NoPermissionError):
+        client.flushall()
