@@ -21,7 +21,9 @@ from redstate.errors import Overloaded, ServerUnavailable, StoreClosed, StoreErr
 from redstate.transport import base
 from redstate.transport.base import Attempts, ConnectionBroken, ReplyLost
 
+# Stands for the socket that a connection does not have yet; closed, so that it holds nothing.
 _UNCONNECTED = socket.socket(socket.AF_UNIX)
+_UNCONNECTED.close()
 
 # What a read raises when SO_RCVTIMEO ran out: plain sockets the first, TLS the second.
 _TIMED_OUT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError, TimeoutError)
