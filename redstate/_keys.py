@@ -19,6 +19,7 @@ another's key, or break a line of a log; the encoding is injective.
 
 from __future__ import annotations
 
+import functools
 import re
 
 from redstate.errors import ConfigurationError, InvalidField, InvalidId
@@ -85,6 +86,14 @@ def line_fields(sku: str) -> tuple[str, str, str]:
     Raises:
         InvalidField: the sku is no str, empty or longer than 256 UTF-8 bytes.
     """
+    if type(sku) is not str:
+        raise InvalidField(f"A sku must be a str, not {type(sku).__name__}")
+    return _line_fields(sku)
+
+
+# A shop sells the same things over and over.
+@functools.lru_cache(maxsize=4096)
+def _line_fields(sku: str) -> tuple[str, str, str]:
     name = _checked(sku, "sku")
     return QUANTITY + name, PRICE + name, ADDED + name
 

@@ -73,12 +73,12 @@ class ThreadWriters(Writers):
 
     def __init__(self) -> None:
         super().__init__()
-        self._settled = threading.Condition(threading.Lock())
-        self._waiting = 0
+        self._unlock()
 
     def begin(self, key: str) -> Operation | None:
-        with self._settled:
-            return super().begin(key)
+        # The bare lock, and the base by name: a condition's and super()'s detours would be felt in each change.
+        with self._lock:
+            return Writers.begin(self, key)
 
     def turn(self, key: str, timeout: float) -> tuple[Operation, float]:
         """As in :class:`LoopWriters`, blocking."""
@@ -86,7 +86,7 @@ class ThreadWriters(Writers):
         with self._settled:
             self._waiting += 1
             try:
-                while (operation := super().begin(key)) is None:
+                while (operation := Writers.begin(self, key)) is None:
                     if not self._settled.wait(deadline - time.monotonic()):
                         raise _crowded(key)
             finally:
@@ -94,18 +94,22 @@ class ThreadWriters(Writers):
         return operation, max(0.001, deadline - time.monotonic())
 
     def settle(self, operation: Operation) -> None:
-        with self._settled:
-            super().settle(operation)
+        with self._lock:
+            Writers.settle(self, operation)
             if self._waiting:
                 self._settled.notify_all()
 
     def unknown(self, operation: Operation) -> None:
-        with self._settled:
-            super().unknown(operation)
+        with self._lock:
+            Writers.unknown(self, operation)
             self._settled.notify_all()
 
     def forget(self) -> None:
         # A thread that the child does not have may have held the lock.
-        self._settled = threading.Condition(threading.Lock())
-        self._waiting = 0
+        self._unlock()
         super().forget()
+
+    def _unlock(self) -> None:
+        self._lock = threading.Lock()
+        self._settled = threading.Condition(self._lock)
+        self._waiting = 0
