@@ -295,28 +295,26 @@ class AsyncTransport:
         """Take part in the attempt under way, or begin one; every caller keeps its own deadline."""
         assert self._loop is not None
         backoff = base.backoffs()
+        address = self._endpoint.address
+        # What the last finished attempt met says more than that the next one came to no end in time.
+        error: BaseException = ServerUnavailable(f"No connection to {address} in time", address=address)
         while not self._closed:
             if self._attempt is None or self._attempt.done():
                 self._attempt = self._loop.create_task(self._connect())
                 self._attempt.add_done_callback(_retrieve)
             attempt = self._attempt
             await asyncio.wait([attempt], timeout=max(0.0, deadline - self._loop.time()))
-            if not attempt.done():
-                raise (
-                    ReplyLost
-                    if sent
-                    else ServerUnavailable(
-                        f"No connection to {self._endpoint.address} in time", address=self._endpoint.address
-                    )
-                )
             if attempt.cancelled():
                 continue
-            error = attempt.exception()
-            if error is None:
-                return
+            worthwhile = False
+            if attempt.done():
+                found = attempt.exception()
+                if found is None:
+                    return
+                error = found
+                worthwhile = base.worth_another_attempt(error, was_connected=self._was_connected)
             pause = next(backoff)
-            late = self._loop.time() + pause >= deadline
-            if late or not base.worth_another_attempt(error, was_connected=self._was_connected):
+            if not worthwhile or self._loop.time() + pause >= deadline:
                 if sent:
                     raise ReplyLost
                 raise _fresh(error)

@@ -17,7 +17,7 @@ from typing import Any
 from redstate._discovery import Endpoint
 from redstate._replies import ReplyError
 from redstate._scripts import Script
-from redstate.errors import Overloaded, ServerUnavailable, StoreClosed, StoreError
+from redstate.errors import Overloaded, ServerLoading, ServerUnavailable, StoreClosed, StoreError
 from redstate.transport import base
 from redstate.transport.base import Attempts, ConnectionBroken, ReplyLost
 
@@ -256,15 +256,19 @@ class SyncTransport:
 
     def _connect(self, connection: Connection, deadline: float, sent: bool) -> None:
         """Connect; where the server was there before, try again until the deadline."""
+        loading: ServerLoading | None = None
         for pause in base.backoffs():
             remaining = deadline - time.monotonic()
             try:
                 self._connect_once(connection, max(0.001, remaining))
             except StoreError as error:
+                if isinstance(error, ServerLoading):
+                    loading = error
                 if remaining <= pause or not base.worth_another_attempt(error, was_connected=self._was_connected):
                     if sent:  # no word on the attempt before
                         raise ReplyLost from None
-                    raise
+                    # That it was loading says more than that the last attempt came to no end in time.
+                    raise (loading or error) from None
                 time.sleep(pause)
             else:
                 self._was_connected = True
