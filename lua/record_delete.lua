@@ -7,14 +7,13 @@
 -- COST    O(N) in the fields of the record
 local call, args, tag = redis.call, ARGV, 'rd'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], 'd')
-if not rec[1] and not rec[3] then return '0000000000rd 0000000000000000 0' end
 -- @include begin
 for _, field in ipairs(call('HKEYS', KEYS[1])) do
   local kind = string.sub(field, 1, 1)
   if kind ~= 'j' and field ~= 'v' and field ~= 'f' then call('HDEL', KEYS[1], field) end
 end
 local existed = 1
-if rec[4] and rec[4] == rec[1] then existed = 0 end
+if not version or rec[4] == version then existed = 0 end
 local answer = seq .. tag .. ' ' .. now .. ' ' .. existed
 -- @include journal
 call('HSET', KEYS[1], 'v', now, 'd', now, args[1], entry)

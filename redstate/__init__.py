@@ -12,6 +12,7 @@ from redstate._sync.conversation import Conversation
 from redstate._sync.state import State
 from redstate._sync.store import Store
 from redstate.calls.cart import CartLine
+from redstate.errors import RedstateError
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ __all__ = [
     "CartLine",
     "Conversation",
     "Limits",
+    "RedstateError",
     "State",
     "Store",
     "StoreOptions",

@@ -58,6 +58,10 @@ def server_error(error: ReplyError) -> StoreError:
         return PermissionDenied(_permission(text))
     if "invalid password" in text or "without any password configured" in text:
         return AuthenticationFailed("The server refused the user name or the password")
+    if "DB index is out of range" in text:
+        return ServerRefused(
+            "The server has no database of that number", next_step="Use a lower one in the URL", code="DBINDEX"
+        )
     if "max number of clients" in text:
         return ServerRefused("The server has no connection left", next_step="Raise its maxclients", code="MAXCLIENTS")
     known = _SERVER.get(code)

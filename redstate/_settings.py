@@ -51,9 +51,11 @@ class Settings:
         except InvalidTTL as error:
             raise ConfigurationError(error.message, next_step=InvalidTTL.advice) from None
         check_timeout(self.timeout)
+        if not isinstance(self.limits, Limits):
+            raise ConfigurationError("limits must be a redstate.Limits", next_step="Pass limits=redstate.Limits(...)")
         flying = self.max_in_flight
         if flying is not None and (type(flying) is not int or flying < 1):
-            raise ConfigurationError("max_in_flight must be a positive int")
+            raise ConfigurationError("max_in_flight must be a positive int", next_step="Pass an int from 1")
 
     @classmethod
     def from_environment(cls, options: StoreOptions) -> Settings:

@@ -25,7 +25,7 @@ LAST_SEQUENCE = 9_999_999_999
 # Operations of one pen on one record at once. The journal holds a result for each, and each rewrites the journal.
 MOST_OPEN = 64
 
-_GENERATED = re.compile(r"([A-Za-z0-9_-]{8})\.(\d{10})")
+_GENERATED = re.compile(r"rs1-([A-Za-z0-9_-]{8})-(\d{10})")
 
 
 class Operation:
@@ -57,7 +57,7 @@ class Operation:
         """The id by which a caller can repeat the operation."""
         if self.given is not None or self.writer is None:
             return self.given or ""
-        return f"{self.writer.name}.{self.sequence}"
+        return f"rs1-{self.writer.name}-{self.sequence}"
 
 
 class Writer:

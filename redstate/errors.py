@@ -93,13 +93,13 @@ class InvalidField(InvalidInput):
 
 
 class InvalidQuantity(InvalidInput):
-    """A quantity that is no positive whole number in range. Attributes: ``quantity_type``."""
+    """A quantity that is no positive whole number in range. Attributes: ``sku``."""
 
     advice = "Pass an int from 1 to 1,000,000,000; use remove() to take a line out"
 
 
 class InvalidPrice(InvalidInput):
-    """A price that is no finite, non-negative number."""
+    """A price that is no finite, non-negative number. Attributes: ``sku``."""
 
     advice = 'Pass a Decimal, an int or a str such as "19.99"'
 
@@ -141,10 +141,9 @@ class ConflictError(Rejected):
 
 
 class Fenced(Rejected):
-    """A newer owner holds the conversation. Attributes: ``key``, ``token``, ``current_token``."""
+    """A newer owner holds the conversation. Attributes: ``key``, ``current_token``."""
 
     advice = "Stop serving this conversation: another worker took it over"
-    token: int
     current_token: int
 
 
@@ -169,7 +168,10 @@ class StaleOperation(Rejected):
 
 
 class OperationMismatch(Rejected):
-    """The op_id already names a different change. Attributes: ``op_id``."""
+    """The op_id already names another kind of change of this conversation. Attributes: ``op_id``.
+
+    Only the kind is compared: the same kind with other arguments gets the first result.
+    """
 
     advice = "Use a new op_id for a new change"
     op_id: str

@@ -37,12 +37,11 @@ if guards ~= '' then
   -- and the first needs no cutting out: what follows it cannot turn the verdict.
   if guards < now then return redis.error_reply('RSDEADLINE passed') end
   if rec[2] and string.sub(guards, 17, 32) < rec[2] then return redis.error_reply('RSFENCED ' .. rec[2]) end
-  local expected = #guards > 32 and string.sub(guards, 33) or version or '0'
-  if expected ~= (version or '0') then
+  if #guards > 32 then
     -- A deleted record keeps its version for the journal's sake, and counts as absent.
-    if expected ~= '0' or call('HGET', KEYS[1], 'd') ~= version then
-      return redis.error_reply('RSCONFLICT ' .. (version or '0'))
-    end
+    local current = version or '0'
+    if version and call('HGET', KEYS[1], 'd') == version then current = '0' end
+    if string.sub(guards, 33) ~= current then return redis.error_reply('RSCONFLICT ' .. current) end
   end
 end
 -- The clock stood still or went back: the version rises all the same.

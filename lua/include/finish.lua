@@ -1,5 +1,6 @@
 -- Slides the expiry, tells whoever listens (the version only, never a value), and answers what the journal recorded.
 -- After the writes: PEXPIRE counts as one, and a script that has written is no longer refused when memory is full.
+if evicted[1] then call('HDEL', KEYS[1], unpack(evicted)) end
 call('PEXPIRE', KEYS[1], args[3])
 call('PUBLISH', KEYS[1], now)
 return answer

@@ -1,7 +1,7 @@
 -- Expects op, seq, journal and answer: what is returned now, and to every repeat. Leaves entry: the writer's new journal.
 -- An operation that flew alone replaces the field. One of several in flight keeps the results still owed to the others:
 -- all from its floor on, newest first; the floor closes the text, so that stragglers below it are refused.
-local entry = answer
+local entry, evicted = answer, {}
 if not journal then
   -- @include writers
   if #op > 10 then entry = entry .. '|' .. string.sub(op, 12) end

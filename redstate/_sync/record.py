@@ -9,7 +9,7 @@ from redstate._call import Mutation, Query, guards
 from redstate._codec import Codec
 from redstate._replies import ReplyError, mutation_error, query_error
 from redstate.calls import record as record_calls
-from redstate.errors import CallTimeout, InvalidInput, OutcomeUnknown
+from redstate.errors import CallTimeout, CorruptState, InvalidInput, OutcomeUnknown
 from redstate.transport.base import ReplyLost, pack_words
 from redstate.transport.sync import SyncTransport
 from redstate.transport.turns import ThreadWriters
@@ -87,9 +87,14 @@ class Record:
             writers.settle(operation)
             raise
         writers.settle(operation)
-        if type(reply) is ReplyError:
-            raise mutation_error(reply, call, operation, expected_version)
-        return call.parse(reply)
+        try:
+            if type(reply) is not ReplyError:
+                return call.parse(reply)
+            error = mutation_error(reply, call, operation, expected_version)
+        except ValueError:
+            # A number that is none can only come out of the record.
+            raise CorruptState(f"{call.key} holds bytes that redstate did not write", key=call.key, field="") from None
+        raise error
 
     def ask(self, call: Query[T]) -> T:
         """Perform a call that may be repeated freely."""

@@ -22,6 +22,8 @@ _CLEAR = _scripts.load("cart_clear")
 
 MAX_QUANTITY = 1_000_000_000
 _MAX_DIGITS = 28
+_LONGEST_PRICE = 64
+_WRITTEN = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?|[+-]?\.[0-9]+")
 _QUANTITY, _PRICE, _VERSION = re.compile(rb"[1-9]\d{0,9}"), re.compile(rb"\d+(?:\.\d+)?"), re.compile(rb"\d{16}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Sums stay exact: 28 digits of price, 10 of quantity, 3 of lines, with room to spare; anything inexact would raise.
@@ -53,21 +55,24 @@ class CartLine:
 def add(limits: Limits, key: str, sku: str, quantity: int, price: Decimal | int | str | float | None) -> Mutation[int]:
     """Add to the line of a sku. Returns its new quantity."""
     quantity_field, price_field, added_field = _keys.line_fields(sku)
-    if price is None:
-        text = "-"
-    elif type(price) is str:
-        text = _written_price(price)
-    else:
-        text = _price_text(price)
+    try:
+        if price is None:
+            text = "-"
+        elif type(price) is str and len(price) <= _LONGEST_PRICE:
+            text = _written_price(price)
+        else:
+            text = _price_text(price)
+    except InvalidPrice as error:
+        raise InvalidPrice(f"{error.message} (sku {sku!r})", sku=sku) from None
     cap = limits.max_fields
-    args = (quantity_field, _quantity(quantity), price_field, text, added_field, str(cap))
+    args = (quantity_field, _quantity(sku, quantity), price_field, text, added_field, str(cap))
     return Mutation(_ADD, key, args, result_of, quantity_field, cap)
 
 
 def set_quantity(key: str, sku: str, quantity: int) -> Mutation[int]:
     """Set the quantity of a line that exists. Returns it."""
     field = _keys.line_fields(sku)[0]
-    return Mutation(_SET_QUANTITY, key, (field, _quantity(quantity)), result_of, field)
+    return Mutation(_SET_QUANTITY, key, (field, _quantity(sku, quantity)), result_of, field)
 
 
 def remove(key: str, sku: str) -> Mutation[bool]:
@@ -96,16 +101,18 @@ def total(lines: dict[str, CartLine]) -> Decimal:
     return result
 
 
-def _quantity(quantity: int) -> str:
+def _quantity(sku: str, quantity: int) -> str:
     if type(quantity) is not int or not 1 <= quantity <= MAX_QUANTITY:
         what = "out of range" if type(quantity) is int else f"a {type(quantity).__name__}"
-        raise InvalidQuantity(f"The quantity is {what}")
+        raise InvalidQuantity(f"The quantity of {sku!r} is {what}", sku=sku)
     return str(quantity)
 
 
 def _price_text(price: Decimal | int | str | float) -> str:
     if isinstance(price, bool) or not isinstance(price, (Decimal, int, str, float)):
         raise InvalidPrice(f"A price cannot be a {type(price).__name__}")
+    if isinstance(price, str) and (len(price) > _LONGEST_PRICE or not _WRITTEN.fullmatch(price)):
+        raise InvalidPrice("The price is no number")
     try:
         # A float stands for the decimal that it prints as: 19.99 means 19.99, not its binary neighbour.
         exact = Decimal(str(price) if isinstance(price, float) else price)

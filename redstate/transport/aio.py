@@ -341,7 +341,7 @@ class AsyncTransport:
                     _, connection = await loop.create_connection(
                         protocol, host, port, ssl=endpoint.ssl_context, server_hostname=name
                     )
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:
             raise ServerUnavailable(
                 f"Cannot connect to {endpoint.address}: {_reason(error)}", address=endpoint.address
             ) from None
@@ -357,10 +357,11 @@ class AsyncTransport:
             for command in commands:
                 error = base.handshake_error(await connection.submit(command, now, now + timeout))
                 if error is not None:
-                    connection.abort()
                     raise error
-        except (ConnectionBroken, ReplyLost):
-            connection.abort()
+        except BaseException as failure:
+            connection.abort()  # also where the store is closed meanwhile: nobody else knows of this connection
+            if not isinstance(failure, (ConnectionBroken, ReplyLost)):
+                raise
             address = self._endpoint.address
             raise ServerUnavailable(
                 f"What listens at {address} does not answer as Redis does", address=address

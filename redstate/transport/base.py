@@ -63,7 +63,10 @@ def worth_another_attempt(error: BaseException, *, was_connected: bool) -> bool:
 
 def handshake_error(reply: object) -> StoreError | None:
     """What a reply of the handshake means; None where it is fine."""
-    return server_error(reply) if isinstance(reply, ReplyError) else None
+    # A server that cannot persist refuses PING, of all things, and goes on serving reads.
+    if not isinstance(reply, ReplyError) or str(reply).startswith("MISCONF"):
+        return None
+    return server_error(reply)
 
 
 def load_command(script: Script) -> bytes:

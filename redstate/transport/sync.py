@@ -50,7 +50,9 @@ class Connection:
 
     def attach(self, connected: socket.socket) -> None:
         """Use this socket from now on."""
-        self._socket = connected
+        self.close()
+        # Nothing of an earlier attempt: neither half a reply nor the timeout of another socket.
+        self._socket, self._reader, self._timeout = connected, base.parser(), 0.0
 
     def exchange(self, packed: bytes, timeout: float, deadline: float) -> Any:
         """Send one command and wait for its reply.
@@ -138,8 +140,10 @@ class SyncTransport:
         attempts: Attempts | None = None
         while True:
             try:
-                connection = self._idle.pop()
+                connection: Connection | None = self._idle.pop()
             except IndexError:
+                connection = None
+            if connection is None:  # outside the except block, whose error would be shown with any that follows
                 connection = self._open_or_wait(deadline, attempts is not None and attempts.sent)
                 remaining = max(0.0, deadline - time.monotonic())
             healthy = False
@@ -281,8 +285,8 @@ class SyncTransport:
         try:
             username, password = endpoint.credentials()
             connection.attach(self._open_socket(timeout))
-        except (OSError, TimeoutError) as error:
-            reason = error.strerror or str(error) or "no answer in time"
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or "no answer in time"
             raise ServerUnavailable(
                 f"Cannot connect to {endpoint.address}: {reason}", address=endpoint.address
             ) from None

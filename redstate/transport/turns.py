@@ -35,11 +35,11 @@ class LoopWriters(Writers):
             self._queues.setdefault(key, deque()).append(place)
             try:
                 await asyncio.wait_for(place, deadline - loop.time())
-            except TimeoutError:
-                raise _crowded(key) from None
-            except asyncio.CancelledError:
+            except (TimeoutError, asyncio.CancelledError) as error:
                 if place.done() and not place.cancelled():
                     self._wake(key)  # it had been given the place, and gives it on
+                if isinstance(error, TimeoutError):
+                    raise _crowded(key) from None
                 raise
         return operation, max(0.001, deadline - loop.time())
 

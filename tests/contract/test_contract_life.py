@@ -98,9 +98,30 @@ def test_delete_leaves_nothing_to_see(conversation: Any) -> None:
 
 def test_delete_of_what_is_absent(conversation: Any, record: Record) -> None:
     assert conversation.delete() is False
-    assert record.fields() == {}
+    assert not conversation.exists()
+    assert record.fields("s") == {}
     conversation.state.set("a", 1)
     assert [conversation.delete(), conversation.delete()] == [True, False]
+
+
+def test_a_repeated_delete_of_what_was_absent_takes_nothing_that_came_since(conversation: Any) -> None:
+    assert conversation.delete(op_id="clean-up") is False
+    conversation.state.set("a", 1)
+    assert conversation.delete(op_id="clean-up") is False
+    assert conversation.state.all() == {"a": 1}
+
+
+def test_a_delete_of_what_is_absent_keeps_to_its_expected_version(conversation: Any) -> None:
+    with pytest.raises(errors.ConflictError):
+        conversation.delete(expected_version=5)
+
+
+def test_a_deleted_conversation_is_at_version_zero_for_conditions_too(conversation: Any) -> None:
+    conversation.state.set("a", 1)
+    conversation.delete()
+    with pytest.raises(errors.ConflictError) as caught:
+        conversation.state.set("a", 2, expected_version=7)
+    assert caught.value.current_version == 0
 
 
 def test_a_deleted_conversation_leaves_the_server_within_its_window(conversation: Any, record: Record) -> None:

@@ -195,3 +195,10 @@ def test_a_busy_writer_keeps_one_short_journal(conversation: Any, record: Record
         conversation.state.increment("n")
     (journal,) = record.fields("j").values()
     assert len(journal) < 64
+
+
+def test_an_op_id_that_looks_like_a_name_and_a_time_is_the_callers_own(conversation: Any, record: Record) -> None:
+    for number in range(20):
+        conversation.state.increment("n", op_id=f"order-77.17000000{number:02}")
+    assert conversation.state.get("n") == 20
+    assert max(len(journal) for journal in record.fields("j").values()) < 40
