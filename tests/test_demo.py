@@ -316,6 +316,18 @@ def test_without_keep_nothing_of_the_run_stays(kept_run: KeptRun) -> None:
     assert asyncio.run(scenario()) == [False] * 4
 
 
+def test_a_run_that_is_not_kept_leaves_the_kept_one_to_be_found(kept_run: KeptRun) -> None:
+    async def scenario() -> tuple[str, str]:
+        async with AsyncStore.from_url(kept_run.url, key_prefix=PREFIX) as store:
+            kept, _ = await verify(store)
+            await run_demo(kept_run.url, replace(SMALL, conversations=2), Silent(), key_prefix=PREFIX)
+            found, _ = await verify(store)
+            return kept.run, found.run
+
+    kept, found = asyncio.run(scenario())
+    assert found == kept
+
+
 # Workers that die
 
 

@@ -49,22 +49,27 @@ class Facts:
     observed: list[str]
 
 
-async def save(store: AsyncStore, facts: Facts, versions: list[int]) -> None:
-    """Keep the facts of a run, and for each conversation the version that its last answer named."""
+async def save(store: AsyncStore, facts: Facts, versions: list[int], *, latest: bool = True) -> None:
+    """Keep the facts of a run, and for each conversation the version that its last answer named.
+
+    Args:
+        latest: whether the run is the one that ``load`` finds when none is named; not one that is deleted in a moment.
+    """
     record = store.conversation(_facts_id(facts.run))
     for piece, start in enumerate(range(0, len(versions), _PIECE)):
         await record.state.set(f"versions.{piece}", versions[start : start + _PIECE])
     await record.state.update(format=_FORMAT, facts=asdict(facts))
-    await store.conversation(_INDEX).state.set("latest", facts.run)
+    if latest:
+        await store.conversation(_INDEX).state.set("latest", facts.run)
 
 
-async def load(store: AsyncStore) -> tuple[Facts, list[int]]:
-    """Find the latest run.
+async def load(store: AsyncStore, run: str | None = None) -> tuple[Facts, list[int]]:
+    """Find a run; the latest that was kept where none is named.
 
     Raises:
         ConfigurationError: the server holds no run that this version can check.
     """
-    run = await store.conversation(_INDEX).state.get("latest")
+    run = run or await store.conversation(_INDEX).state.get("latest")
     state: dict[str, Any] = {}
     if isinstance(run, str):
         state = await store.conversation(_facts_id(run)).state.all()
@@ -88,8 +93,6 @@ async def load(store: AsyncStore) -> tuple[Facts, list[int]]:
 async def remove(store: AsyncStore, run: str, conversations: Iterable[str]) -> None:
     """Delete a run."""
     ids = [*conversations, _facts_id(run)]
-    if await store.conversation(_INDEX).state.get("latest") == run:
-        ids.append(_INDEX)
     for start in range(0, len(ids), _AT_ONCE):
         await asyncio.gather(*[store.conversation(one).delete() for one in ids[start : start + _AT_ONCE]])
 

@@ -76,8 +76,9 @@ async def run_demo(
                 seconds = time.perf_counter() - began
             display.phase("Reading everything back from the server")
             facts = _facts(run, options, driver.tally, seconds)
-            await run_facts.save(store, facts, [driver.tally.versions[plan.id] for plan in plans])
-            return await verify(store)
+            versions = [driver.tally.versions[plan.id] for plan in plans]
+            await run_facts.save(store, facts, versions, latest=keep)
+            return await verify(store, run)
         finally:
             if not keep:
                 await finish(run_facts.remove(store, run, [plan.id for plan in plans]))

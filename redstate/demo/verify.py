@@ -71,14 +71,14 @@ class Seen:
     total: Decimal
 
 
-async def verify(store: AsyncStore) -> tuple[Facts, Books]:
-    """Check the latest run on the server, from nothing but the server.
+async def verify(store: AsyncStore, run: str | None = None) -> tuple[Facts, Books]:
+    """Check a run, the latest kept one where none is named, from nothing but the server.
 
     Raises:
         ConfigurationError: there is none.
         StoreError: the server cannot be read.
     """
-    facts, versions = await run_facts.load(store)
+    facts, versions = await run_facts.load(store, run)
     plans = list(make_plan(facts.run, facts.seed, facts.conversations, facts.workers))
     books = Books()
     planned = sum(len(plan.calls) for plan in plans)
