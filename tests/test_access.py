@@ -16,7 +16,7 @@ from redstate import Store, errors
 TEXT = (Path(__file__).resolve().parent.parent / "ARCHITECTURE.md").read_text()
 RULES = " ".join(re.search(r"ACL SETUSER redstate (.*?)```", TEXT, re.DOTALL)[1].split()).replace(
     "reset on >SECRET ", ""
-)  # type: ignore[index]
+)
 
 
 def everything(store: Store) -> None:

@@ -210,9 +210,9 @@ def test_redis_py_works_through_it(proxy: FaultProxy, prefix: str, protocol: int
         assert client.hgetall(prefix) == {b"a": b"1", b"b": b"2"}
         with client.pubsub() as listener:
             listener.subscribe(prefix, f"{prefix}b")
-            assert [listener.get_message(timeout=10)["type"] for _ in range(2)] == ["subscribe", "subscribe"]  # type: ignore[index]
+            assert [listener.get_message(timeout=10)["type"] for _ in range(2)] == ["subscribe", "subscribe"]
             assert client.publish(prefix, "hello") == 1
-            assert listener.get_message(timeout=10)["data"] == b"hello"  # type: ignore[index]
+            assert listener.get_message(timeout=10)["data"] == b"hello"
     assert proxy.wait_until(lambda stats: stats.open == 0).malformed == 0
 
 

@@ -49,7 +49,7 @@ def test_increments_of_threads_and_tasks_add_up_exactly(contract_url: str, prefi
         tasks = threading.Thread(target=lambda: found.extend(asyncio.run(in_tasks(contract_url, prefix))))
         tasks.start()
         for values in in_threads(WRITERS, lambda _: [state.increment("n") for _ in range(EACH)]):
-            found += values  # type: ignore[arg-type]  # in_threads knows nothing of its results
+            found += values
         tasks.join()
         assert state.get("n") == 2 * WRITERS * EACH
     assert sorted(found) == list(range(1, 2 * WRITERS * EACH + 1))
@@ -59,8 +59,8 @@ def test_versions_of_concurrent_changes_are_distinct_and_rise_for_each_writer(co
     with Store.from_url(contract_url, key_prefix=prefix, timeout=60) as store:
         state = store.conversation("c").state
         series = in_threads(8, lambda number: [state.set(f"f{number}", turn) for turn in range(50)])
-        assert all(versions == sorted(versions) for versions in series)  # type: ignore[type-var]
-        together = [version for versions in series for version in versions]  # type: ignore[attr-defined]
+        assert all(versions == sorted(versions) for versions in series)
+        together = [version for versions in series for version in versions]
         assert len(set(together)) == len(together) == 400
         assert store.conversation("c").version() == max(together)
 
