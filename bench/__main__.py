@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import async_row, latency_row, memory_row, server_cost, single_thread_row, sync_row, threads_row
+from bench import append_row, async_row, latency_row, memory_row, server_cost, single_thread_row, sync_row, threads_row
 from bench.measure import Line, Plan
 from bench.report import OtherWork, as_json, header, summary, table
 from bench.servers import BUNDLED
@@ -16,6 +16,7 @@ from bench.servers import BUNDLED
 ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "sync": sync_row.measure,
     "async": async_row.measure,
+    "append": append_row.measure,
     "server": server_cost.measure,
     "memory": memory_row.measure,
     "latency": latency_row.measure,

@@ -1,16 +1,17 @@
 -- record_delete: take everything out of the record. Version and journals stay for the window, so that a repeat of an
--- earlier change is still recognised and cannot bring half a record back; d = v marks the record as absent.
+-- earlier change is still recognised and cannot bring half a record back; so do the marks of hooks that ran, which must
+-- not run again. d = v marks the record as absent.
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 window_ms  4 guards
 -- RETURNS version existed
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSCONFLICT RSCORRUPT
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
 -- COST    O(N) in the fields of the record
 local call, args, tag = redis.call, ARGV, 'rd'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], 'd')
 -- @include begin
 for _, field in ipairs(call('HKEYS', KEYS[1])) do
   local kind = string.sub(field, 1, 1)
-  if kind ~= 'j' and field ~= 'v' and field ~= 'f' then call('HDEL', KEYS[1], field) end
+  if kind ~= 'j' and (kind ~= 'h' or field == 'h') and field ~= 'v' and field ~= 'f' then call('HDEL', KEYS[1], field) end
 end
 local existed = 1
 if not version or rec[4] == version then existed = 0 end

@@ -2,7 +2,7 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 field  6 by  7 max_fields
 -- RETURNS version value
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSCONFLICT RSCORRUPT RSTYPE RSFIELDS
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSTYPE RSFIELDS
 -- COST    O(1)
 local call, args, tag = redis.call, ARGV, 'si'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])
@@ -16,7 +16,8 @@ end
 -- The first write, and the last judge: a sum beyond 64 bits fails here and has then changed nothing.
 local value = redis.pcall('HINCRBY', KEYS[1], args[5], args[6])
 if type(value) == 'table' then
-  if string.find(value.err, 'integer', 1, true) or string.find(value.err, 'overflow', 1, true) then
+  local why = tostring(value.err)  -- no string in servers that only imitate Redis
+  if string.find(why, 'integer', 1, true) or string.find(why, 'overflow', 1, true) then
     return redis.error_reply('RSTYPE field')
   end
   return value
@@ -30,4 +31,7 @@ end
 local answer = seq .. tag .. ' ' .. now .. ' ' .. value
 -- @include journal
 call('HSET', KEYS[1], 'v', now, args[1], entry)
+if not rec[4] then
+  -- @include order_new
+end
 -- @include finish

@@ -68,19 +68,29 @@ class Query(Generic[T]):
 _NO_LIMIT = "9" * 16
 
 
-def guards(fence: int | None = None, deadline_us: int | None = None, expected_version: int | None = None) -> str:
+def guards(
+    fence: int | None = None,
+    deadline_us: int | None = None,
+    expected_version: int | None = None,
+    *,
+    logged_in: bool = False,
+    schema: str = "",
+) -> str:
     """The conditions of a change, in one word of the script's arguments; "" where there are none.
 
     Args:
         fence: the owner's token, sixteen digits (the version at which the conversation was claimed).
         deadline_us: when the change must not happen any more, in microseconds of the server's clock.
         expected_version: the only version at which it may happen; 0 where there must be no record.
+        logged_in: whether it may only happen while a session is live.
+        schema: eight digits, the version of the schema that writes and the oldest that it can read; "" without one.
     """
-    if fence is None and deadline_us is None:
-        return "" if expected_version is None else f"{_NO_LIMIT}{_NO_LIMIT}{expected_version}"
+    if fence is None and deadline_us is None and expected_version is None and not logged_in and not schema:
+        return ""
     token = _NO_LIMIT if fence is None else f"{fence:016d}"
     deadline = _NO_LIMIT if deadline_us is None else f"{deadline_us:016d}"
-    return f"{deadline}{token}{'' if expected_version is None else expected_version}"
+    letter = ("b" if logged_in else "s") if schema else ("l" if logged_in else "-")
+    return f"{deadline}{token}{letter}{schema}{'' if expected_version is None else expected_version}"
 
 
 # A reply is the operation's entry in the journal, "<number><verb> <version> <result>", with columns of fixed width.

@@ -7,11 +7,38 @@ The key space (``rs`` is the default prefix):
         f               the owner's fencing token, once it is claimed: the version of that moment
         d               the version at which it was deleted; it is absent while d = v
         s<field>        a state field, encoded
+        h<agent>:<hook> whether a hook of an agent ran: "done", or until when it has time to, and who runs it
+        k               the names of the state fields in the order in which they came
+        y               the schema version that the state fits, four digits, once it was written through a schema
         c<sku>          a cart line's quantity
         p<sku>          its price, if it has one
         a<sku>          the version at which it was added
+        l<sku>          its attributes, encoded, if it has some
+        o               the id of the order that the cart became, while it is frozen; it has no lines then
+        o<order id>     an order: the version of the checkout, then the lines as they were
+        w<name>         a workflow: where it stands, since when, until when, and its last 50 transitions
+        W<name>         what it collected, encoded
+        u               a session: when its idle time ends, when it expires, since when it is, its idle time; 64 digits
+        ud              who is logged in, encoded
         j<writer>       the journal of one writer: its newest operations and their results
     rs:{conv:<id>}      channel every change of that conversation publishes its new version here
+
+    rs:{cust:<id>}      hash    one customer
+        v d s k j       as in a conversation
+        t               its last conversations, each with the times when it was linked and when it was merged
+        e               its history
+    rs:{cust:<id>}      channel as a conversation's
+
+    rs:{conv:<id>}:tries  hash  attempts to log in of that conversation; delete() does not forget them
+        tries           when each was, sixteen digits, and its token, eight letters; oldest first
+    rs:{user:<digest>}  hash    attempts to log in as one user, likewise; names of users do not lie in names of keys
+
+    rs:{cache:<key>}    hash    one entry of the cache
+        v i t           its value, encoded; the id of that value; the tags it carries, each with the mark it had
+        u k             until when it is fresh, and until when it may be served stale
+        n l             who loads it now, and until when that lease runs
+    rs:{tag:<tag>}      hash    one tag of the cache
+        m               its mark: entries that carry another one, or any while there is none, are invalid
 
 Ids come from outside. All but plain ASCII characters are percent-encoded, so that no id can close the hash tag, forge
 another's key, or break a line of a log; the encoding is injective.
@@ -20,7 +47,9 @@ another's key, or break a line of a log; the encoding is injective.
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
+import unicodedata
 
 from redstate.errors import ConfigurationError, InvalidField, InvalidId
 
@@ -28,7 +57,12 @@ MAX_ID_BYTES = 512
 MAX_FIELD_BYTES = 256
 
 STATE, QUANTITY, PRICE, ADDED, JOURNAL = "s", "c", "p", "a", "j"
-VERSION, FENCE, DELETED = "v", "f", "d"
+ATTRIBUTES, PLACED = "l", "o"
+WORKFLOW, WORKFLOW_DATA = "w", "W"
+VERSION, FENCE, DELETED, ORDER = "v", "f", "d", "k"
+SESSION, USER, TRIES = "u", "ud", "tries"
+SCHEMA = "y"
+LINKS, HISTORY = "t", "e"
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:@+=,/~-]+")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_.:@+=,/~-]")
@@ -53,12 +87,75 @@ def conversation_key(prefix: str, conversation_id: str) -> str:
     return f"{prefix}:{{conv:{_encode_id(conversation_id)}}}"
 
 
-def _encode_id(conversation_id: str) -> str:
-    raw = _utf8(conversation_id, "conversation id", InvalidId)
+def customer_key(prefix: str, customer_id: str) -> str:
+    """The key of a customer.
+
+    Raises:
+        InvalidId: the id is no str, empty, longer than 512 UTF-8 bytes, or has lone surrogates.
+    """
+    return f"{prefix}:{{cust:{_encoded(customer_id, 'customer id')}}}"
+
+
+def check_id(text: str, what: str) -> str:
+    """The id, if it can name something.
+
+    Raises:
+        InvalidId: it is no str, empty, longer than 512 UTF-8 bytes, or has lone surrogates.
+    """
+    _encoded(text, what)
+    return text
+
+
+def attempts_key(record_key: str) -> str:
+    """The key of a conversation's attempts to log in."""
+    return f"{record_key}:{TRIES}"
+
+
+def user_attempts_key(record_key: str, name: str) -> str:
+    """The key of the attempts to log in as a user, in the store of that conversation's record.
+
+    It holds a digest of the name: keys show in slow logs, in monitors and in backups, where names have no business. How
+    a name is written does not matter: whoever varies capitals, width or spaces gets no further attempts.
+
+    Raises:
+        InvalidId: the name is no str, empty, longer than 512 UTF-8 bytes, or has lone surrogates.
+    """
+    _encoded(name, "user name")
+    plain = unicodedata.normalize("NFKC", name).casefold().strip()
+    digest = hashlib.blake2b(plain.encode(), digest_size=16).hexdigest()
+    return f"{record_key[: record_key.index('{')]}{{user:{digest}}}"
+
+
+def cache_key(prefix: str, key: str) -> str:
+    """The key of an entry of the cache.
+
+    Raises:
+        InvalidId: the key is no str, empty, longer than 512 UTF-8 bytes, or has lone surrogates.
+    """
+    return f"{prefix}:{{cache:{_encoded(key, 'cache key')}}}"
+
+
+def tag_key(prefix: str, tag: str) -> str:
+    """The key of a tag of the cache.
+
+    Raises:
+        InvalidId: the tag is no str, empty, longer than 512 UTF-8 bytes, or has lone surrogates.
+    """
+    return f"{prefix}:{{tag:{_encoded(tag, 'cache tag')}}}"
+
+
+def _encoded(text: str, what: str) -> str:
+    if type(text) is not str:
+        raise InvalidId(f"A {what} must be a str, not {type(text).__name__}")
+    return _encode_id(text, what)
+
+
+def _encode_id(text: str, what: str = "conversation id") -> str:
+    raw = _utf8(text, what, InvalidId)
     if not raw:
-        raise InvalidId("The conversation id is empty")
+        raise InvalidId(f"The {what} is empty")
     if len(raw) > MAX_ID_BYTES:
-        raise InvalidId(f"The conversation id has {len(raw):,} bytes; at most {MAX_ID_BYTES} are allowed")
+        raise InvalidId(f"The {what} has {len(raw):,} bytes; at most {MAX_ID_BYTES} are allowed")
     return _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], raw).decode("ascii")
 
 
@@ -91,11 +188,43 @@ def line_fields(sku: str) -> tuple[str, str, str]:
     return _line_fields(sku)
 
 
+def attributes_field(sku: str) -> str:
+    """The hash field of a cart line's attributes.
+
+    Raises:
+        InvalidField: the sku is no str, empty or longer than 256 UTF-8 bytes.
+    """
+    return ATTRIBUTES + _checked(sku, "sku")
+
+
+def placed_field(order_id: str) -> str:
+    """The hash field of an order.
+
+    Raises:
+        InvalidField: the id is no str, empty or longer than 256 UTF-8 bytes.
+    """
+    return PLACED + _checked(order_id, "order id")
+
+
 # A shop sells the same things over and over.
 @functools.lru_cache(maxsize=4096)
 def _line_fields(sku: str) -> tuple[str, str, str]:
     name = _checked(sku, "sku")
     return QUANTITY + name, PRICE + name, ADDED + name
+
+
+def workflow_fields(name: str) -> tuple[str, str]:
+    """The hash fields of a workflow: header, data. Its definition has checked the name."""
+    return WORKFLOW + name, WORKFLOW_DATA + name
+
+
+def hook_field(agent: str, hook: str) -> str:
+    """The hash field that says whether a hook ran.
+
+    Raises:
+        InvalidField: the agent's name is empty or longer than 256 UTF-8 bytes.
+    """
+    return f"h{_checked(agent, 'agent_id')}:{hook}"
 
 
 def op_field(op_id: str) -> str:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from redstate import _keys
 from redstate._call import Mutation, Query
 from redstate._writers import Operation
 from redstate.errors import (
     AuthenticationFailed,
+    CartEmpty,
+    CartFrozen,
+    CartLimit,
     ConflictError,
     CorruptState,
     DeadlineExceeded,
     Fenced,
+    NotAuthenticated,
     OperationMismatch,
     PermissionDenied,
     ReadOnlyServer,
@@ -21,6 +26,7 @@ from redstate.errors import (
     ServerLoading,
     ServerRefused,
     StaleOperation,
+    StepRefused,
     StoreError,
     StoreFull,
     TooLarge,
@@ -50,6 +56,24 @@ _SERVER: dict[str, tuple[type[StoreError], str]] = {
 _NO_PERMISSION = ("NOPERM", "ACL failure", "The user executing the script")
 
 
+# What has no code of its own is known by its words: (words, what happened, what to do, our code).
+_WORDED: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
+    (
+        ("DB index is out of range",),
+        "The server has no database of that number",
+        "Use a lower one in the URL",
+        "DBINDEX",
+    ),
+    (
+        ("nknown command", "Unknown Redis command"),
+        "The server lacks a command that redstate needs",
+        "Use Redis 7.0, Valkey 7.2 or newer; an imitation such as fakeredis has only some commands",
+        "UNKNOWN",
+    ),
+    (("max number of clients",), "The server has no connection left", "Raise its maxclients", "MAXCLIENTS"),
+)
+
+
 def server_error(error: ReplyError) -> StoreError:
     """What the server itself said, whatever the call was."""
     text = str(error)
@@ -58,12 +82,9 @@ def server_error(error: ReplyError) -> StoreError:
         return PermissionDenied(_permission(text))
     if "invalid password" in text or "without any password configured" in text:
         return AuthenticationFailed("The server refused the user name or the password")
-    if "DB index is out of range" in text:
-        return ServerRefused(
-            "The server has no database of that number", next_step="Use a lower one in the URL", code="DBINDEX"
-        )
-    if "max number of clients" in text:
-        return ServerRefused("The server has no connection left", next_step="Raise its maxclients", code="MAXCLIENTS")
+    for words, message, next_step, own_code in _WORDED:
+        if any(word in text for word in words):
+            return ServerRefused(message, next_step=next_step, code=own_code)
     known = _SERVER.get(code)
     if known is None and code == "ERR" and "-OOM " in text:
         known = _SERVER["OOM"]
@@ -89,6 +110,7 @@ def _conflict(call: Mutation[Any], operation: Operation, detail: str, expected: 
         key=call.key,
         expected_version=expected,
         current_version=int(detail),
+        field=None,
     )
 
 
@@ -98,6 +120,19 @@ def _fenced(call: Mutation[Any], operation: Operation, detail: str, expected: in
 
 def _deadline(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
     return DeadlineExceeded(f"The change of {call.key} came after its deadline", key=call.key)
+
+
+_NO_SESSION = {"out": "logged out", "idle": "idle", "expired": "expired"}
+
+
+def _login(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
+    return not_authenticated(call.key, detail)
+
+
+def not_authenticated(key: str, detail: str) -> NotAuthenticated:
+    """Nobody is logged in; ``detail`` is the script's word for why."""
+    reason = _NO_SESSION[detail]
+    return NotAuthenticated(f"The session of {key} is not live: {reason}", key=key, reason=reason)
 
 
 def _stale(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
@@ -112,7 +147,7 @@ def _mismatch(call: Mutation[Any], operation: Operation, detail: str, expected: 
 
 def _corrupt(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
     journal = operation.journal if isinstance(operation.journal, str) else operation.journal.decode()
-    field = {"version": "v", "journal": journal}.get(detail, call.field)
+    field = {"version": "v", "journal": journal, "session": "u", "cart": "c", "schema": "y"}.get(detail, call.field)
     return CorruptState(
         f"Field {field!r} of {call.key} holds bytes that redstate did not write", key=call.key, field=field
     )
@@ -123,14 +158,73 @@ def _named(call: Mutation[Any]) -> str:
     return call.field[1:]
 
 
+def _place(call: Mutation[Any], detail: str) -> str:
+    """The field that a commit means by the number of one of its triples of words, which follow two caps."""
+    word = call.args[2 + 3 * int(detail) + 1]
+    return word if isinstance(word, str) else word.decode()
+
+
+def _changed(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
+    field = _place(call, detail)
+    what = "The set of state fields" if field == _keys.ORDER else f"Field {field[1:]!r}"
+    return ConflictError(
+        f"{what} of {call.key} changed meanwhile",
+        key=call.key,
+        expected_version=None,
+        current_version=None,
+        field=field,
+    )
+
+
+def _moved(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
+    return ConflictError(
+        f"The workflow {_named(call)} of {call.key} changed meanwhile",
+        key=call.key,
+        expected_version=None,
+        current_version=None,
+        field=call.field,
+    )
+
+
+def _overdue(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
+    return StepRefused(
+        "The time for this step is over",
+        workflow=_named(call),
+        step="",
+        reason="the time for this step is over",
+        missing={},
+        allowed=[],
+    )
+
+
+# Where a script's cap on the bytes of a conversation stands among its own arguments.
+_CAP_OF_BYTES = {"state_append": 4, "workflow_change": -1, "cart_add": -1}
+
+
+def _weight(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
+    cap = int(call.args[_CAP_OF_BYTES.get(call.script.name, 1)])
+    return TooLarge(
+        f"{call.key} would have {int(detail):,} bytes; at most {cap:,} are allowed",
+        path="",
+        limit=cap,
+        actual=int(detail),
+        unit="bytes",
+    )
+
+
 def _type(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
-    wants = "a list" if call.script.name == "state_append" else "a whole number that stays within 64 bits"
-    name = _named(call)
+    if call.script.name == "record_commit":
+        name, wants = _place(call, detail)[1:], "a whole number that stays within 53 bits"
+    else:
+        name = _named(call)
+        wants = "a list" if call.script.name == "state_append" else "a whole number that stays within 64 bits"
     return WrongType(f"Field {name!r} of {call.key} does not hold {wants}", key=call.key, field=name)
 
 
 def _absent(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
     name = _named(call)
+    if call.script.name == "state_append":
+        return WrongType(f"There is no field {name!r} in {call.key}", key=call.key, field=name)
     return WrongType(f"There is no cart line {name!r} in {call.key}", next_step="Use add()", key=call.key, field=name)
 
 
@@ -154,14 +248,39 @@ def _limit(call: Mutation[Any], operation: Operation, detail: str, expected: int
 
 
 def _fields(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
-    cap = int(call.args[0] if call.script.name == "state_set" else call.args[-1])
+    cap = call.limit
+    if call.script.name == "state_append":
+        cap = int(call.args[3])
     return TooLarge(f"{call.key} would exceed {cap:,} fields", path=_named(call), limit=cap, actual=None, unit="fields")
+
+
+def _cart_limit(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
+    sku = _named(call)
+    limit = int(call.args[call.args.index(f"max_{detail}") + 1])
+    whose = f"line {sku!r}" if detail == "quantity" else "cart"
+    return CartLimit(
+        f"The {whose} of {call.key} would exceed its limit of {limit:,} {'pieces' if detail == 'quantity' else detail}",
+        key=call.key,
+        sku=sku,
+        what=detail,
+        limit=limit,
+    )
+
+
+def _frozen(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
+    order_id = bytes.fromhex(detail).decode("utf-8")
+    return CartFrozen(f"The cart of {call.key} became order {order_id!r}", key=call.key, order_id=order_id)
+
+
+def _empty(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
+    return CartEmpty(f"The cart of {call.key} is empty", key=call.key)
 
 
 _SCRIPT: dict[str, Callable[[Mutation[Any], Operation, str, int | None], RedstateError]] = {
     "RSCONFLICT": _conflict,
     "RSFENCED": _fenced,
     "RSDEADLINE": _deadline,
+    "RSLOGIN": _login,
     "RSSTALE": _stale,
     "RSMISMATCH": _mismatch,
     "RSCORRUPT": _corrupt,
@@ -169,6 +288,13 @@ _SCRIPT: dict[str, Callable[[Mutation[Any], Operation, str, int | None], Redstat
     "RSABSENT": _absent,
     "RSLIMIT": _limit,
     "RSFIELDS": _fields,
+    "RSCHANGED": _changed,
+    "RSWEIGHT": _weight,
+    "RSMOVED": _moved,
+    "RSOVERDUE": _overdue,
+    "RSCART": _cart_limit,
+    "RSFROZEN": _frozen,
+    "RSEMPTY": _empty,
 }
 SCRIPT_CODES = frozenset(_SCRIPT)
 
@@ -186,6 +312,8 @@ def mutation_error(
 
 def query_error(error: ReplyError, call: Query[Any]) -> RedstateError:
     """The typed error for a refused read."""
+    if str(error).startswith("RSCORRUPT"):
+        return CorruptState(f"{call.key} holds bytes that redstate did not write", key=call.key, field=call.field)
     return _wrong_kind(error, call.key) or server_error(error)
 
 

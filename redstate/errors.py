@@ -2,11 +2,12 @@
 
 RedstateError
 ├── InvalidInput (ValueError)      refused before anything was sent
-│   ├── InvalidId                  a conversation id that is empty, too long or no text
+│   ├── InvalidId                  an id that is empty, too long or no text
 │   ├── InvalidField               a state field or sku that is empty, too long or no text
 │   ├── InvalidQuantity            a quantity that is no positive whole number
 │   ├── InvalidPrice               a price that is no finite, non-negative number
 │   ├── InvalidTTL                 an expiry that is no positive number of seconds
+│   ├── InvalidValue               a value that the schema or the workflow does not take; names the path inside it
 │   ├── UnsupportedValue           a value that cannot be stored; names the path inside it
 │   └── TooLarge                   too many bytes, levels, items or fields; names the path and the cap
 ├── Rejected                       the server judged the change and left everything as it was
@@ -14,12 +15,21 @@ RedstateError
 │   ├── Fenced                     another owner holds the conversation
 │   ├── DeadlineExceeded           the change reached the server after its deadline
 │   ├── WrongType                  the field holds a value that the change does not fit
+│   ├── Detached (LookupError)     the nested value that was read before is not there any more
+│   ├── NotAuthenticated           nobody is logged in, or the session has lapsed
+│   ├── TooManyAttempts            too many failed logins; says when the next may be tried
+│   ├── StepRefused                the workflow does not allow it now; says what is missing and what is allowed
+│   ├── CartLimit                  the cart would exceed a limit that was set for it
+│   ├── CartFrozen                 the cart was checked out
+│   ├── CartEmpty                  there is nothing to check out
+│   ├── TotalChanged               the cart does not have the total that was expected at its checkout
 │   ├── StaleOperation             the operation is older than the window of remembered ones
 │   └── OperationMismatch          the operation id was used for a different change before
 ├── OutcomeUnknown                 the change may or may not have run; the same op_id resolves it
 ├── DataError                      what lies in the store cannot be used as it is
 │   ├── CorruptState               bytes that redstate did not write
-│   └── UnknownType                a value of a class that this process has not imported
+│   ├── UnknownType                a value of a class that this process has not imported
+│   └── SchemaMismatch             state that its schema cannot be made of; names the path inside it
 ├── StoreError                     the server could not do it; nothing was written
 │   ├── ServerUnavailable          absent, unreachable, or the connection broke
 │   ├── CallTimeout                no answer in time, and none was needed to keep the data right
@@ -31,15 +41,20 @@ RedstateError
 │   ├── ServerLoading              the server is still reading its data set
 │   ├── ServerBusy                 a long script blocks the server
 │   ├── WriteRefused               the server will not take writes now (persistence or replicas)
+│   ├── ArchiveError               the archive's database could not do it
 │   └── ServerRefused              any other refusal of the server
 ├── StoreClosed                    the store was used after close()
 └── ConfigurationError             a setting that cannot work
+    ├── InvalidWorkflow            a workflow's definition contradicts itself; names the step
+    ├── InvalidSchema              a schema that state cannot be held to
     ├── NoServer                   no server was named and none was found
     └── MissingExtra               an optional part of redstate is not installed
 """
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from typing import Any, ClassVar
 
 
@@ -53,6 +68,8 @@ class RedstateError(Exception):
     """
 
     advice: ClassVar[str] = ""
+    # Which of the data as_result() tells: none that hold stored values, keys or operation ids.
+    tells: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, message: str, *, next_step: str | None = None, **data: Any) -> None:
         # Paths and ids come from outside: one that breaks lines must not forge a line of a log.
@@ -62,6 +79,26 @@ class RedstateError(Exception):
         for name, value in data.items():
             setattr(self, name, value)
         super().__init__(f"{message}. {self.next_step}" if self.next_step else message)
+
+    def as_result(self) -> dict[str, Any]:
+        """The error as a dict of plain JSON that a tool can return to a language model.
+
+        Returns:
+            ``error`` (the message), ``error_type`` (the name of the class), ``next_step`` where there is one, and those
+            of the attributes that tell a model what to do, such as ``missing``, ``allowed`` or ``retry_after``.
+        """
+        result = {"error": self._spoken(), "error_type": type(self).__name__}
+        if self.next_step:
+            result["next_step"] = self.next_step
+        facts = {name: self.data[name] for name in self.tells if name in self.data}
+        return result | {name: str(fact) if isinstance(fact, Decimal) else fact for name, fact in facts.items()}
+
+    def _spoken(self) -> str:
+        """The message without the name of a key, which a model might read out."""
+        key = self.data.get("key")
+        if not isinstance(key, str) or not key:
+            return self.message
+        return self.message.replace(_printable(key), "this conversation" if "{conv:" in key else "this record")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors cross process boundaries in worker pools; the default reduction would lose the keyword arguments.
@@ -96,12 +133,14 @@ class InvalidQuantity(InvalidInput):
     """A quantity that is no positive whole number in range. Attributes: ``sku``."""
 
     advice = "Pass an int from 1 to 1,000,000,000; use remove() to take a line out"
+    tells = ("sku",)
 
 
 class InvalidPrice(InvalidInput):
     """A price that is no finite, non-negative number. Attributes: ``sku``."""
 
     advice = 'Pass a Decimal, an int or a str such as "19.99"'
+    tells = ("sku",)
 
 
 class InvalidTTL(InvalidInput):
@@ -110,10 +149,20 @@ class InvalidTTL(InvalidInput):
     advice = "Pass a number of seconds from 0.001 to 315,360,000 (ten years)"
 
 
+class InvalidValue(InvalidInput):
+    """A value that the schema or the workflow does not take. Attributes: ``path``, ``expected`` (in words)."""
+
+    advice = "Pass a value of the declared type"
+    tells = ("path", "expected")
+    path: str
+    expected: str
+
+
 class UnsupportedValue(InvalidInput):
     """A value that cannot be stored. Attributes: ``path`` (where inside the value), ``value_type``."""
 
     advice = "Store plain data, or a reference to the thing instead of the thing"
+    tells = ("path", "value_type")
     path: str
     value_type: str
 
@@ -122,6 +171,7 @@ class TooLarge(InvalidInput):
     """Something exceeds a cap. Attributes: ``path``, ``limit``, ``actual`` (None if the server found it), ``unit``."""
 
     advice = "Store a reference to large data instead of the data, or raise the limit on the store"
+    tells = ("path", "limit", "actual", "unit")
     path: str
     limit: int
     actual: int | None
@@ -133,11 +183,16 @@ class Rejected(RedstateError):
 
 
 class ConflictError(Rejected):
-    """Another writer came first. Attributes: ``expected_version``, ``current_version``, ``key``."""
+    """Another writer came first.
+
+    Attributes: ``key``; ``expected_version`` and ``current_version`` where the change was conditional on a version,
+    else None; ``field``, the field that changed under a transaction, else None.
+    """
 
     advice = "Read again, decide again, and repeat with the current version"
-    expected_version: int
-    current_version: int
+    expected_version: int | None
+    current_version: int | None
+    field: str | None
 
 
 class Fenced(Rejected):
@@ -157,7 +212,87 @@ class WrongType(Rejected):
     """The field holds a value that the change does not fit. Attributes: ``key``, ``field``."""
 
     advice = "Set the field to a value of the right kind first"
+    tells = ("field",)
     field: str
+
+
+class Detached(Rejected, LookupError):
+    """The nested value that was read before is not in its field any more. Attributes: ``field``."""
+
+    advice = "Read it again from the state"
+    tells = ("field",)
+    field: str
+
+
+class NotAuthenticated(Rejected):
+    """Nobody is logged in. Attributes: ``key``, ``reason`` ("logged out", "idle" or "expired")."""
+
+    advice = "Log in first"
+    tells = ("reason",)
+    reason: str
+
+
+class TooManyAttempts(Rejected):
+    """Too many failed logins. Attributes: ``retry_after`` (seconds until the next may be tried), ``scope``."""
+
+    advice = "Try again after retry_after seconds"
+    tells = ("retry_after", "scope")
+    retry_after: float
+    scope: str
+
+    def as_result(self) -> dict[str, Any]:
+        """As for every error; ``retry_after`` in whole seconds, as one would say it."""
+        result = super().as_result()
+        return {name: math.ceil(fact) if name == "retry_after" else fact for name, fact in result.items()}
+
+
+class StepRefused(Rejected):
+    """The workflow does not allow the change at its present step.
+
+    Attributes: ``workflow``, ``step`` (the present one), ``reason``, ``missing`` (what has to be collected first),
+    ``allowed`` (the steps that can follow).
+    """
+
+    advice = "Collect what is missing, or go to an allowed step"
+    tells = ("workflow", "step", "reason", "missing", "allowed")
+    workflow: str
+    step: str
+    reason: str
+    missing: dict[str, str]
+    allowed: list[str]
+
+
+class CartLimit(Rejected):
+    """The cart would exceed a limit. Attributes: ``key``, ``sku``, ``what`` (such as "lines"), ``limit``."""
+
+    advice = "Take something out first"
+    tells = ("sku", "what", "limit")
+    sku: str
+    what: str
+    limit: int
+
+
+class CartFrozen(Rejected):
+    """The cart was checked out and takes no changes. Attributes: ``key``, ``order_id`` (of the order it became)."""
+
+    advice = "Use start_over() for a new cart; the order stays"
+    tells = ("order_id",)
+    order_id: str
+
+
+class CartEmpty(Rejected):
+    """There is nothing to check out. Attributes: ``key``."""
+
+    advice = "Add something first"
+
+
+class TotalChanged(Rejected):
+    """The cart does not have the expected total. Attributes: ``key``, ``expected_total``, ``current_total``."""
+
+    advice = "Tell the customer the current total, and check out at that"
+    tells = ("expected_total", "current_total")
+    expected_total: Decimal
+    current_total: Decimal
 
 
 class StaleOperation(Rejected):
@@ -201,6 +336,16 @@ class UnknownType(DataError):
 
     advice = "Import the module that defines the class before reading"
     type_name: str
+
+
+class SchemaMismatch(DataError):
+    """State that its schema cannot be made of. Attributes: ``key``, ``path`` (where in the state), ``expected``."""
+
+    advice = "Set the field to a value of the declared type, or give the schema an upcaster for what is stored"
+    tells = ("path", "expected")
+    key: str
+    path: str
+    expected: str
 
 
 class StoreError(RedstateError):
@@ -269,6 +414,16 @@ class WriteRefused(StoreError):
     advice = "See the server's log (MISCONF, NOREPLICAS), mend it, and repeat the call"
 
 
+class ArchiveError(StoreError):
+    """The archive's database could not do it; nothing was written.
+
+    Attributes: ``reason`` ("locked", "unopenable", "read-only", "full", "damaged" or "other").
+    """
+
+    advice = "See the reason, mend it, and repeat the call"
+    reason: str
+
+
 class ServerRefused(StoreError):
     """The server refused the command. Attributes: ``code``."""
 
@@ -283,6 +438,20 @@ class StoreClosed(RedstateError):
 
 class ConfigurationError(RedstateError):
     """A setting that cannot work."""
+
+
+class InvalidWorkflow(ConfigurationError):
+    """A workflow's definition contradicts itself. Attributes: ``workflow``, ``problems`` (each in words)."""
+
+    advice = "Mend the definition; every problem is listed"
+    workflow: str
+    problems: list[str]
+
+
+class InvalidSchema(ConfigurationError):
+    """A schema that state cannot be held to."""
+
+    advice = "Pass a dataclass, a TypedDict or a pydantic model"
 
 
 class NoServer(ConfigurationError):

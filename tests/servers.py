@@ -22,6 +22,7 @@ from redstate.embedded import EmbeddedServer
 PASSWORD = "correct horse#battery"
 VALKEY = "valkey"
 REDIS = "redis"
+FAKE = "fake"  # no server, but an imitation for users' unit tests; see redstate.testing.fake
 LOADED_KEYS = 10_000  # what a loading server holds in the end
 
 

@@ -29,6 +29,13 @@ def everything(store: Store) -> None:
     conversation.state.delete("c")
     assert conversation.state.get("a") == 2
     assert conversation.state.all() == {"a": 2, "b": [1, 2]}
+    conversation.state["large"] = {"text": "x" * 10_000}
+    conversation.state["large"] = {"text": "y" * 10_000}
+    conversation.state["large"]["list"] = []
+    with conversation.transaction():
+        conversation.state["large"]["list"].append("x" * 10_000)
+    assert conversation.state.popitem()[0] == "large"
+    conversation.state.clear()
     conversation.cart.add("sku", 2, "1.50")
     conversation.cart.set_quantity("sku", 3)
     assert str(conversation.cart.total()) == "4.50"
@@ -40,6 +47,12 @@ def everything(store: Store) -> None:
     conversation.delete()
     conversation.state.set("again", 1, expected_version=0)
     store.ping()
+    store.cache.set("a", 1)
+    assert store.cache.get_or_set("b", lambda: 2, tags=["t"]) == store.cache.get("b") == 2
+    with pytest.raises(ZeroDivisionError):
+        store.cache.get_or_set("c", lambda: 1 // 0)
+    store.cache.invalidate_tag("t")
+    store.cache.delete("a")
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -12,23 +10,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from agent_serving import Serving, serving_on
 from conversimple import tool, tool_async
 from conversimple.tools import discover_tools
 
 from redstate.conversimple import StatefulAgent
 from redstate.conversimple._binding import Binding, bound
-from redstate.testing import LocalPlatform, ToolCallFailed
+from redstate.testing import ToolCallFailed
 
 
-@asynccontextmanager
-async def serving(agent_class: type[StatefulAgent]) -> AsyncIterator[tuple[LocalPlatform, Any]]:
-    async with LocalPlatform() as platform:
-        agent = agent_class(api_key="key", platform_url=platform.url)
-        await agent.start()
-        try:
-            yield platform, agent
-        finally:
-            await agent.stop()
+@pytest.fixture
+def serving(url: str, prefix: str) -> Serving:
+    return serving_on(url, prefix)
 
 
 class Teller(StatefulAgent):
@@ -68,7 +61,7 @@ class Teller(StatefulAgent):
         return (await asyncio.gather(inner(), inner()))[0] + await task
 
 
-def test_async_calls_of_many_conversations_on_one_instance_each_see_their_own() -> None:
+def test_async_calls_of_many_conversations_on_one_instance_each_see_their_own(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Teller) as (platform, _):
             ids = [(await platform.start_conversation()).id for _ in range(12)]
@@ -79,7 +72,7 @@ def test_async_calls_of_many_conversations_on_one_instance_each_see_their_own() 
     asyncio.run(scenario())
 
 
-def test_sync_calls_of_many_conversations_on_one_instance_each_see_their_own() -> None:
+def test_sync_calls_of_many_conversations_on_one_instance_each_see_their_own(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Teller) as (platform, _):
             ids = [(await platform.start_conversation()).id for _ in range(4)]
@@ -90,7 +83,7 @@ def test_sync_calls_of_many_conversations_on_one_instance_each_see_their_own() -
     asyncio.run(scenario())
 
 
-def test_tasks_and_threads_started_by_a_tool_see_its_conversation() -> None:
+def test_tasks_and_threads_started_by_a_tool_see_its_conversation(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Teller) as (platform, _):
             ids = [(await platform.start_conversation()).id for _ in range(3)]
@@ -100,7 +93,7 @@ def test_tasks_and_threads_started_by_a_tool_see_its_conversation() -> None:
     asyncio.run(scenario())
 
 
-def test_a_request_without_a_conversation_is_served_under_the_one_the_sdk_saw_last() -> None:
+def test_a_request_without_a_conversation_is_served_under_the_one_the_sdk_saw_last(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Teller) as (platform, _):
             await platform.start_conversation("first")
@@ -126,7 +119,7 @@ def test_outside_a_call_nothing_is_current_and_looking_costs_nothing() -> None:
     assert agent.current_conversation_id is None
 
 
-def test_an_agent_used_inside_another_agents_call_is_not_bound_by_it() -> None:
+def test_an_agent_used_inside_another_agents_call_is_not_bound_by_it(serving: Serving) -> None:
     helper = Teller(api_key="key")
 
     class Asking(StatefulAgent):
@@ -175,7 +168,7 @@ class Counter(StatefulAgent):
         return len(self.runs)
 
 
-def test_the_same_call_id_in_two_conversations_is_two_calls() -> None:
+def test_the_same_call_id_in_two_conversations_is_two_calls(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Counter) as (platform, agent):
             first, second = await platform.start_conversation("c1"), await platform.start_conversation("c2")
@@ -188,7 +181,7 @@ def test_the_same_call_id_in_two_conversations_is_two_calls() -> None:
     asyncio.run(scenario())
 
 
-def test_the_same_call_id_in_flight_in_two_conversations_is_two_calls() -> None:
+def test_the_same_call_id_in_flight_in_two_conversations_is_two_calls(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Counter) as (platform, agent):
             ids = [(await platform.start_conversation()).id for _ in range(2)]
@@ -202,7 +195,7 @@ def test_the_same_call_id_in_flight_in_two_conversations_is_two_calls() -> None:
     asyncio.run(scenario())
 
 
-def test_a_redelivered_call_gets_its_first_answer_without_running_again() -> None:
+def test_a_redelivered_call_gets_its_first_answer_without_running_again(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Counter) as (platform, agent):
             conv = await platform.start_conversation()
@@ -215,7 +208,7 @@ def test_a_redelivered_call_gets_its_first_answer_without_running_again() -> Non
     asyncio.run(scenario())
 
 
-def test_a_duplicate_of_a_running_call_is_neither_run_nor_answered_twice() -> None:
+def test_a_duplicate_of_a_running_call_is_neither_run_nor_answered_twice(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Counter) as (platform, agent):
             conv = await platform.start_conversation()
@@ -299,7 +292,7 @@ class Troubled(StatefulAgent):
         raise asyncio.CancelledError
 
 
-def test_rich_results_reach_the_platform_as_json_and_the_callback_as_they_are() -> None:
+def test_rich_results_reach_the_platform_as_json_and_the_callback_as_they_are(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Troubled) as (platform, agent):
             completed: list[Any] = []
@@ -319,7 +312,9 @@ def test_rich_results_reach_the_platform_as_json_and_the_callback_as_they_are() 
     ("what", "named"),
     [("socket", r"_thread.lock at \$.inner\[1\]"), ("nan", "float"), ("key", "tuple"), ("cycle", "contains itself")],
 )
-def test_a_result_that_json_cannot_carry_is_answered_as_an_error_and_cuts_nothing(what: str, named: str) -> None:
+def test_a_result_that_json_cannot_carry_is_answered_as_an_error_and_cuts_nothing(
+    serving: Serving, what: str, named: str
+) -> None:
     async def scenario() -> None:
         async with serving(Troubled) as (platform, _):
             conv = await platform.start_conversation()
@@ -343,7 +338,9 @@ def test_a_result_that_json_cannot_carry_is_answered_as_an_error_and_cuts_nothin
         ("give", [1], "arguments must be an object, not list"),
     ],
 )
-def test_a_call_that_fails_is_answered_with_the_reason(tool_name: str, arguments: Any, message: str) -> None:
+def test_a_call_that_fails_is_answered_with_the_reason(
+    serving: Serving, tool_name: str, arguments: Any, message: str
+) -> None:
     async def scenario() -> None:
         async with serving(Troubled) as (platform, _):
             conv = await platform.start_conversation()
@@ -354,7 +351,7 @@ def test_a_call_that_fails_is_answered_with_the_reason(tool_name: str, arguments
     asyncio.run(scenario())
 
 
-def test_a_request_without_a_tool_name_is_answered_under_its_conversation() -> None:
+def test_a_request_without_a_tool_name_is_answered_under_its_conversation(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Troubled) as (platform, _):
             await platform.start_conversation("c1")
@@ -365,7 +362,7 @@ def test_a_request_without_a_tool_name_is_answered_under_its_conversation() -> N
     asyncio.run(scenario())
 
 
-def test_a_failed_call_is_remembered_like_any_other() -> None:
+def test_a_failed_call_is_remembered_like_any_other(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Troubled) as (platform, _):
             conv = await platform.start_conversation()
@@ -378,7 +375,7 @@ def test_a_failed_call_is_remembered_like_any_other() -> None:
     asyncio.run(scenario())
 
 
-def test_an_agent_that_was_cut_off_rejoins_with_its_conversations_and_memory() -> None:
+def test_an_agent_that_was_cut_off_rejoins_with_its_conversations_and_memory(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Counter) as (platform, agent):
             conv = await platform.start_conversation()

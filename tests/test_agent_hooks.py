@@ -4,15 +4,15 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_serving import Serving, serving_on, stores
 from conversimple import ConversimpleDispatcher, tool_async
 
-from redstate.conversimple import StatefulAgent
+from redstate.conversimple import StatefulAgent, _stores
 from redstate.testing import LocalPlatform
 
 
@@ -39,15 +39,9 @@ class Recorder(StatefulAgent):
         return self.current_conversation_id
 
 
-@asynccontextmanager
-async def serving(agent_class: type[StatefulAgent]) -> AsyncIterator[tuple[LocalPlatform, Any]]:
-    async with LocalPlatform() as platform:
-        agent = agent_class(api_key="key", platform_url=platform.url)
-        await agent.start()
-        try:
-            yield platform, agent
-        finally:
-            await agent.stop()
+@pytest.fixture
+def serving(url: str, prefix: str) -> Serving:
+    return serving_on(url, prefix)
 
 
 class AsyncHooks(Recorder):
@@ -84,7 +78,7 @@ class SyncHooks(Recorder):
 
 
 @pytest.mark.parametrize("agent_class", [AsyncHooks, Inheriting, SyncHooks])
-def test_overridden_hooks_run_once_bound_to_their_conversation(agent_class: type[Recorder]) -> None:
+def test_overridden_hooks_run_once_bound_to_their_conversation(serving: Serving, agent_class: type[Recorder]) -> None:
     async def scenario() -> None:
         async with serving(agent_class) as (platform, agent):
             await platform.start_conversation("c1", ready=True, lifecycle=True)
@@ -107,7 +101,7 @@ def test_overridden_hooks_run_once_bound_to_their_conversation(agent_class: type
 
 
 @pytest.mark.parametrize(("ready", "lifecycle"), [(True, False), (False, True)])
-def test_either_message_starts_a_conversation(ready: bool, lifecycle: bool) -> None:
+def test_either_message_starts_a_conversation(serving: Serving, ready: bool, lifecycle: bool) -> None:
     async def scenario() -> None:
         async with serving(AsyncHooks) as (platform, agent):
             await platform.start_conversation("c1", ready=ready, lifecycle=lifecycle)
@@ -118,7 +112,7 @@ def test_either_message_starts_a_conversation(ready: bool, lifecycle: bool) -> N
 
 
 @pytest.mark.parametrize("agent_class", [Recorder, AsyncHooks])
-def test_registered_callbacks_run_after_the_override(agent_class: type[Recorder]) -> None:
+def test_registered_callbacks_run_after_the_override(serving: Serving, agent_class: type[Recorder]) -> None:
     async def scenario() -> None:
         async with serving(agent_class) as (platform, agent):
 
@@ -143,7 +137,7 @@ def test_registered_callbacks_run_after_the_override(agent_class: type[Recorder]
     asyncio.run(scenario())
 
 
-def test_a_hook_from_a_mixin_runs_and_its_name_still_registers() -> None:
+def test_a_hook_from_a_mixin_runs_and_its_name_still_registers(serving: Serving) -> None:
     class Mixin:
         async def on_conversation_started(self, conversation_id: str) -> None:
             await self.note(("mixin", conversation_id))  # type: ignore[attr-defined]  # the agent has it
@@ -183,7 +177,7 @@ class Gated(Recorder):
         await self.note(("ended", conversation_id))
 
 
-def test_calls_wait_for_the_started_hook_of_their_own_conversation_only() -> None:
+def test_calls_wait_for_the_started_hook_of_their_own_conversation_only(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Gated) as (platform, agent):
             await platform.start_conversation("slow")
@@ -199,7 +193,7 @@ def test_calls_wait_for_the_started_hook_of_their_own_conversation_only() -> Non
     asyncio.run(scenario())
 
 
-def test_the_ended_hook_waits_for_the_started_hook() -> None:
+def test_the_ended_hook_waits_for_the_started_hook(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Gated) as (platform, agent):
             await platform.start_conversation("slow")
@@ -214,7 +208,7 @@ def test_the_ended_hook_waits_for_the_started_hook() -> None:
     asyncio.run(scenario())
 
 
-def test_a_stopped_worker_ends_no_conversation_but_finishes_its_hooks() -> None:
+def test_a_stopped_worker_ends_no_conversation_but_finishes_its_hooks(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(Gated) as (platform, agent):
             ended: list[str] = []
@@ -232,7 +226,7 @@ def test_a_stopped_worker_ends_no_conversation_but_finishes_its_hooks() -> None:
     asyncio.run(scenario())
 
 
-def test_an_ending_that_arrives_just_before_the_stop_is_not_lost() -> None:
+def test_an_ending_that_arrives_just_before_the_stop_is_not_lost(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(AsyncHooks) as (platform, agent):
             await platform.start_conversation("c1")
@@ -244,7 +238,7 @@ def test_an_ending_that_arrives_just_before_the_stop_is_not_lost() -> None:
     asyncio.run(scenario())
 
 
-def test_a_hook_may_stop_its_own_agent() -> None:
+def test_a_hook_may_stop_its_own_agent(serving: Serving) -> None:
     class Leaving(Recorder):
         async def on_conversation_ended(self, conversation_id: str) -> None:
             await self.stop()
@@ -259,10 +253,10 @@ def test_a_hook_may_stop_its_own_agent() -> None:
     asyncio.run(scenario())
 
 
-def test_a_conversation_known_at_start_runs_its_started_hook_once() -> None:
+def test_a_conversation_known_at_start_runs_its_started_hook_once(url: str, prefix: str) -> None:
     async def scenario() -> None:
-        async with LocalPlatform() as platform:
-            agent = AsyncHooks(api_key="key", platform_url=platform.url)
+        async with stores(url, prefix) as opened, LocalPlatform() as platform:
+            agent = AsyncHooks(api_key="key", platform_url=platform.url, **opened)
             await agent.start("c1")
             assert agent.events == [("started", "c1", "c1")]
             await platform.start_conversation("c1")
@@ -273,7 +267,7 @@ def test_a_conversation_known_at_start_runs_its_started_hook_once() -> None:
     asyncio.run(scenario())
 
 
-def test_a_lifecycle_message_without_an_id_runs_nothing() -> None:
+def test_a_lifecycle_message_without_an_id_runs_nothing(serving: Serving) -> None:
     async def scenario() -> None:
         async with serving(AsyncHooks) as (platform, agent):
             await platform.send("conversation_lifecycle", {"event": "conversation_started"})
@@ -291,6 +285,7 @@ class Failing(Recorder):
 
 
 def test_a_failing_hook_is_logged_with_its_traceback_and_fed_to_the_error_callback(
+    serving: Serving,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def scenario() -> None:
@@ -314,7 +309,7 @@ def test_a_failing_hook_is_logged_with_its_traceback_and_fed_to_the_error_callba
     assert "the greeting is missing" in caplog.text
 
 
-def test_a_failing_callback_of_the_sdk_is_reported_alike(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_callback_of_the_sdk_is_reported_alike(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with serving(Recorder) as (platform, agent):
             errors: list[str] = []
@@ -372,8 +367,15 @@ class Shop(StatefulAgent):
 """
 
 
-def test_agents_of_the_sdks_dispatcher_run_their_hooks(tmp_path: Path) -> None:
+def test_agents_of_the_sdks_dispatcher_run_their_hooks(
+    tmp_path: Path, url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "dispatched_shop.py").write_text(DISPATCHED)
+    # The dispatcher makes its agents by itself, so they take the stores of the environment.
+    shared = _stores.SharedStores()
+    monkeypatch.setattr(_stores, "shared", shared)
+    monkeypatch.setenv("REDSTATE_URL", url)
+    monkeypatch.setenv("REDSTATE_KEY_PREFIX", prefix)
 
     async def scenario() -> None:
         async with LocalPlatform() as platform:
@@ -391,5 +393,6 @@ def test_agents_of_the_sdks_dispatcher_run_their_hooks(tmp_path: Path) -> None:
                 assert seen == [(event, conversation_id) for event in ("started", "work", "ended")]
             await dispatcher.stop()
             assert events.empty()
+            await shared.for_loop().close()
 
     asyncio.run(scenario())

@@ -53,10 +53,6 @@ def test_sync_and_async_tools_change_one_state_and_lose_nothing(store: Store, ur
             for agent in agents:
                 await agent.start()
             ids = [(await platform.start_conversation()).id for _ in range(3)]
-            # Each agent has a started hook of its own, and the later one sets the counter back.
-            for conversation_id in ids:
-                for joined in platform.agents:
-                    await platform.call(conversation_id, "read", agent=joined)
             turns = [(one, name) for one in ids for name in ("turn", "turn_async") for _ in range(10)]
             await asyncio.gather(*[platform.call(one, name) for one, name in turns])
             for conversation_id in ids:
@@ -71,15 +67,29 @@ def test_sync_and_async_tools_change_one_state_and_lose_nothing(store: Store, ur
     assert store.conversation("unknown").exists() is False
 
 
-def test_the_state_outlives_the_agent_and_a_snapshot_is_only_a_copy(store: Store) -> None:
-    Shop(api_key="key", store=store).update_state("c1", cart=["sku"])
-    later = Shop(api_key="key", store=store)
-    snapshot = later.get_state("c1")
-    assert snapshot == {"cart": ["sku"]}
-    snapshot["cart"].append("other")
-    snapshot["more"] = 1
-    assert later.get_state("c1") == {"cart": ["sku"]}
+def test_the_state_outlives_the_agent_and_is_alive_in_every_other(store: Store) -> None:
+    first, later = Shop(api_key="key", store=store), Shop(api_key="key", store=store)
+    first.update_state("c1", cart=["sku"])
+    state = later.get_state("c1")
+    assert isinstance(state, dict)
+    assert state == {"cart": ["sku"]}
+    state["cart"].append("other")
+    state["more"] = 1
+    assert first.get_state("c1") == {"cart": ["sku", "other"], "more": 1}
+    first.update_state("c1", more=2)
+    assert state["more"] == 2
     assert later.get_state("unknown") == {}
+
+
+def test_the_state_for_async_tools_is_a_copy(store: Store, url: str, prefix: str) -> None:
+    async def scenario() -> None:
+        async with AsyncStore.from_url(url, key_prefix=prefix) as async_store:
+            agent = Shop(api_key="key", async_store=async_store)
+            await agent.aupdate_state("c1", cart=["sku"])
+            (await agent.aget_state("c1"))["cart"].append("other")
+            assert await agent.aget_state("c1") == {"cart": ["sku"]}
+
+    asyncio.run(scenario())
 
 
 def test_without_a_conversation_the_way_out_is_named(store: Store) -> None:

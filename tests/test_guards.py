@@ -1,4 +1,4 @@
-"""What can refuse a change in the script itself: fence, deadline and expected version, judged by the server."""
+"""What can refuse a change in the script: fence, deadline, session and expected version, judged by the server."""
 
 from __future__ import annotations
 
@@ -32,9 +32,13 @@ class Field:
 
     def set(self, value: str, conditions: str) -> Any:
         self.sequence += 1
+        caps = ("100", "100000")
         return self.client.evalsha(
-            SET.sha, 1, self.key, "jwriter", str(self.sequence), "60000", conditions, "100", "sname", value
+            SET.sha, 1, self.key, "jwriter", str(self.sequence), "60000", conditions, *caps, "sname", value
         )
+
+    def log_in(self, idle_ends: int, expires: int, idle: int = 0) -> None:
+        self.client.hset(self.key, "u", f"{idle_ends:016d}{expires:016d}{self.now_us():016d}{idle:016d}")
 
     def now_us(self) -> int:
         seconds, micros = self.client.time()
@@ -94,3 +98,89 @@ def test_an_answered_change_is_answered_again_although_its_conditions_no_longer_
     first = field.set("1", guards(expected_version=0))
     field.sequence -= 1
     assert field.set("1", guards(expected_version=0)) == first
+
+
+# The session ----------------------------------------------------------------------------------------------------------
+
+HOUR_US = 3_600_000_000
+NEVER = 9_999_999_999_999_999
+
+
+def refused(field: Field, conditions: str, reply: str) -> None:
+    before = field.client.hgetall(field.key)
+    with pytest.raises(redis.ResponseError, match=reply):
+        field.set("refused", conditions)
+    assert field.client.hgetall(field.key) == before
+
+
+def test_without_a_session_the_guard_refuses(field: Field) -> None:
+    refused(field, guards(logged_in=True), "RSLOGIN out")
+    assert not field.client.exists(field.key)
+    field.set("1", guards())
+    refused(field, guards(logged_in=True), "RSLOGIN out")
+
+
+@pytest.mark.parametrize(
+    ("idle_ends", "expires", "reason"),
+    [(-1, HOUR_US, "idle"), (HOUR_US, -1, "expired"), (-2, -1, "idle"), (-1, -2, "expired"), (-1, -1, "expired")],
+)
+def test_a_session_past_either_end_is_none_and_the_first_end_is_the_reason(
+    field: Field, idle_ends: int, expires: int, reason: str
+) -> None:
+    now = field.now_us()
+    field.log_in(now + idle_ends, now + expires, HOUR_US)
+    refused(field, guards(logged_in=True), f"RSLOGIN {reason}")
+
+
+def test_a_live_session_lets_the_change_pass_and_its_idle_time_begins_anew(field: Field) -> None:
+    now = field.now_us()
+    field.log_in(now + HOUR_US, now + YEAR_US, 2 * HOUR_US)
+    logged_in = field.client.hget(field.key, "u")
+    field.set("1", guards(logged_in=True))
+    session = field.client.hget(field.key, "u")
+    assert field.client.hget(field.key, "sname") == "1"
+    assert now + 2 * HOUR_US <= int(session[:16]) <= field.now_us() + 2 * HOUR_US
+    assert session[16:] == logged_in[16:]
+
+
+def test_a_session_without_idle_time_stays_as_it_is(field: Field) -> None:
+    field.log_in(NEVER, field.now_us() + HOUR_US)
+    logged_in = field.client.hget(field.key, "u")
+    field.set("1", guards(logged_in=True))
+    assert field.client.hget(field.key, "u") == logged_in
+
+
+def test_a_change_without_the_guard_neither_needs_a_session_nor_slides_it(field: Field) -> None:
+    now = field.now_us()
+    field.log_in(now - 1, now - 1, HOUR_US)
+    logged_in = field.client.hget(field.key, "u")
+    field.set("1", guards(deadline_us=now + YEAR_US))
+    assert field.client.hget(field.key, "u") == logged_in
+
+
+@pytest.mark.parametrize(
+    "session", ["", "garbage", "9" * 63, "9" * 65, "9" * 63 + "x", "-" + "9" * 63, "9" * 63 + "\n"]
+)
+def test_a_session_that_is_none_is_corrupt_and_stays(field: Field, session: str) -> None:
+    field.client.hset(field.key, "u", session)
+    refused(field, guards(logged_in=True), "RSCORRUPT session")
+
+
+def test_every_condition_is_judged_beside_the_session(field: Field) -> None:
+    now = field.now_us()
+    version = version_of(field.set("1", "").encode())
+    field.log_in(NEVER, now + HOUR_US)
+    field.client.hset(field.key, "f", str(NEW))
+    refused(field, guards(logged_in=True, expected_version=version - 1), f"RSCONFLICT {version}")
+    refused(field, guards(logged_in=True, fence=OLD), f"RSFENCED {NEW}")
+    refused(field, guards(logged_in=True, deadline_us=now - 1), "RSDEADLINE")
+    field.set("2", guards(fence=NEW, deadline_us=now + HOUR_US, expected_version=version, logged_in=True))
+    assert field.client.hget(field.key, "sname") == "2"
+
+
+def test_an_answered_change_is_answered_again_although_the_session_has_ended(field: Field) -> None:
+    field.log_in(NEVER, field.now_us() + HOUR_US)
+    first = field.set("1", guards(logged_in=True))
+    field.client.hdel(field.key, "u")
+    field.sequence -= 1
+    assert field.set("1", guards(logged_in=True)) == first

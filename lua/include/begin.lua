@@ -1,5 +1,6 @@
 -- Journal, fence, deadline and expected version: everything that can refuse a change, before anything is written.
--- Expects call, args, tag, and rec = {version, fence token, journal, ...}. Leaves op, seq, journal, version, now.
+-- Expects call, args, tag, and rec = {version, fence token, journal, ...}. Leaves op, seq, journal, version, now,
+-- renewed, stamp.
 -- The common case is one string comparison: operation numbers have ten digits and a journal begins with its newest.
 local op, journal, version = args[2], rec[3], rec[1]
 local seq = op
@@ -31,17 +32,26 @@ local time = call('TIME')
 local now, us = time[1], time[2]
 -- Sixteen digits of microseconds, built from text: formatting a number this size costs twice as much.
 if #us == 6 then now = now .. us else now = now .. string.sub('00000', #us) .. us end
-local guards = args[4]
+local guards, renewed, stamp = args[4], nil, nil
 if guards ~= '' then
-  -- Sixteen digits of deadline, sixteen of fence, then the expected version. Texts of one width compare as numbers do,
-  -- and the first needs no cutting out: what follows it cannot turn the verdict.
+  -- Sixteen digits of deadline, sixteen of fence, one letter (l: logged in, s: schema, b: both), eight digits of a
+  -- schema's versions if there is one, then the expected version. Texts of one width compare as numbers do, and the
+  -- first needs no cutting out: what follows it cannot turn the verdict.
   if guards < now then return redis.error_reply('RSDEADLINE passed') end
   if rec[2] and string.sub(guards, 17, 32) < rec[2] then return redis.error_reply('RSFENCED ' .. rec[2]) end
-  if #guards > 32 then
+  local letter, at = string.sub(guards, 33, 33), 34
+  if letter == 'l' or letter == 'b' then
+    -- @include authenticated
+  end
+  if letter == 's' or letter == 'b' then
+    -- @include schema_stamp
+    at = 42
+  end
+  if #guards >= at then
     -- A deleted record keeps its version for the journal's sake, and counts as absent.
     local current = version or '0'
     if version and call('HGET', KEYS[1], 'd') == version then current = '0' end
-    if string.sub(guards, 33) ~= current then return redis.error_reply('RSCONFLICT ' .. current) end
+    if string.sub(guards, at) ~= current then return redis.error_reply('RSCONFLICT ' .. current) end
   end
 end
 -- The clock stood still or went back: the version rises all the same.

@@ -2,5 +2,8 @@
 -- After the writes: PEXPIRE counts as one, and a script that has written is no longer refused when memory is full.
 if evicted[1] then call('HDEL', KEYS[1], unpack(evicted)) end
 call('PEXPIRE', KEYS[1], args[3])
+-- The change was one of a user who is logged in (see authenticated), and may have ended that.
+if renewed and call('HEXISTS', KEYS[1], 'u') == 1 then call('HSET', KEYS[1], 'u', renewed) end
+if stamp then call('HSET', KEYS[1], 'y', stamp) end
 call('PUBLISH', KEYS[1], now)
 return answer

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from redstate._async.cart import AsyncCart
+from redstate._async.customer import AsyncCustomer
 from redstate._async.record import AsyncRecord
+from redstate._async.session import AsyncSession
 from redstate._async.state import AsyncState
+from redstate._async.transaction import AsyncTransaction
+from redstate._async.workflow import AsyncWorkflowRun
 from redstate.calls import record as record_calls
+from redstate.calls import sizes
+from redstate.calls.cart_limits import CartLimits
+from redstate.calls.sizes import SizeReport
+from redstate.workflow.definition import Workflow
 
 
 class AsyncConversation:
@@ -16,23 +24,76 @@ class AsyncConversation:
         key: the Redis key of its record.
         state: its fields.
         cart: its cart.
+        session: who is logged in.
+        customer: whose it is, as the handle was told; None where it was not. It is no part of the conversation's
+            record, and nothing is linked by it: see ``customer.link``.
     """
 
-    __slots__ = ("_record", "cart", "id", "key", "state")
+    __slots__ = ("_cart_limits", "_record", "cart", "customer", "id", "key", "session", "state")
 
-    def __init__(self, conversation_id: str, record: AsyncRecord) -> None:
+    def __init__(
+        self,
+        conversation_id: str,
+        record: AsyncRecord,
+        cart_limits: CartLimits,
+        customer: AsyncCustomer | None = None,
+    ) -> None:
         self.id = conversation_id
         self.key = record.key
         self._record = record
         self.state = AsyncState(record)
-        self.cart = AsyncCart(record)
+        self.cart = AsyncCart(record, cart_limits)
+        self._cart_limits = cart_limits
+        self.session = AsyncSession(record)
+        self.customer = customer
+
+    @property
+    def if_logged_in(self) -> AsyncConversation:
+        """The same conversation for a user who is logged in: no change without a live session.
+
+        Each change through this handle is refused with ``NotAuthenticated``, and nothing is written, unless a session
+        is live at the very moment of the change, judged in its script by the server's clock. A change that is accepted
+        slides the session's idle time. Reads are not guarded, and neither is ``session`` itself. A transaction that was
+        begun or used through this handle is guarded as a whole.
+
+        Example:
+            ``conv.if_logged_in.cart.add("sku-1", 2, "19.99")``
+        """
+        guarded = AsyncConversation(self.id, self._record.if_logged_in(), self._cart_limits, self.customer)
+        guarded.session = self.session
+        return guarded
+
+    @property
+    def customer_id(self) -> str | None:
+        """The id that the handle was given as ``customer_id``."""
+        return None if self.customer is None else self.customer.id
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r}>"
 
+    def transaction(self) -> AsyncTransaction:
+        """Group changes of the state into one script, all or nothing; see :class:`AsyncTransaction`.
+
+        Raises (at the end of the block):
+            ConflictError: another writer changed what the block has read; nothing was written.
+        """
+        return AsyncTransaction(self._record)
+
+    def workflow(self, definition: Workflow) -> AsyncWorkflowRun:
+        """The conversation's run of a workflow; one that nothing has moved stands at its initial step. No I/O."""
+        return AsyncWorkflowRun(definition, self._record)
+
     async def version(self) -> int:
         """The version of its last change, which only rises; 0 where it does not exist."""
         return await self._record.ask(record_calls.version(self.key))
+
+    async def sizes(self, top: int | None = 10) -> SizeReport:
+        """What takes the most room in it: its largest fields and its total, against the cap.
+
+        Args:
+            top: how many fields to name; None for all.
+        """
+        return await self._record.ask(sizes.report(self._record.codec.limits, self.key, top))
 
     async def exists(self) -> bool:
         """Whether there is anything of it in the store."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TypeVar
 
 from redstate._call import Mutation, Query, guards
 from redstate._codec import Codec
 from redstate._replies import ReplyError, mutation_error, query_error
+from redstate._transactions import refuse_inside
 from redstate.calls import record as record_calls
 from redstate.errors import CallTimeout, CorruptState, InvalidInput, OutcomeUnknown
+from redstate.schema.codec import SchemaCodec
 from redstate.transport.aio import AsyncTransport
 from redstate.transport.base import ReplyLost, pack_words
 from redstate.transport.turns import LoopWriters
@@ -23,21 +26,55 @@ class AsyncRecord:
         key: the record.
         codec: encodes values under the store's limits.
         ttl_ms: the expiry that each change sets, in milliseconds.
+        timeout: seconds that a call may take.
+        scope: tells it from the records of other stores, and from its own changes under other conditions.
     """
 
-    __slots__ = ("_key_word", "_timeout", "_transport", "_ttl_word", "_writers", "codec", "key", "ttl_ms")
+    __slots__ = (
+        "_conditional",
+        "_key_word",
+        "_logged_in",
+        "_schema",
+        "_transport",
+        "_ttl_word",
+        "_writers",
+        "codec",
+        "key",
+        "scope",
+        "timeout",
+        "ttl_ms",
+    )
 
     def __init__(
         self, key: str, codec: Codec, transport: AsyncTransport, writers: LoopWriters, ttl_ms: int, timeout: float
     ) -> None:
         self.key = key
+        self.scope = (id(transport), key, False)
         self.codec = codec
         self.ttl_ms = ttl_ms
         self._transport = transport
         self._writers = writers
-        self._timeout = timeout
+        self.timeout = timeout
         self._key_word = key.encode()
         self._ttl_word = b"%d" % ttl_ms
+        self._logged_in = False
+        self._schema = ""
+        self._conditional = False
+
+    def if_logged_in(self) -> AsyncRecord:
+        """The same record, whose changes are refused unless a session is live."""
+        guarded = copy.copy(self)
+        guarded._logged_in = guarded._conditional = True
+        guarded.scope = (*self.scope[:2], True)
+        return guarded
+
+    def held_to(self, codec: SchemaCodec) -> AsyncRecord:
+        """The same record, whose state is held to a schema."""
+        typed = copy.copy(self)
+        typed.codec = codec
+        typed._schema = codec.schema.versions
+        typed._conditional = True
+        return typed
 
     async def apply(
         self,
@@ -54,13 +91,20 @@ class AsyncRecord:
             expected_version: apply only at this version; 0 means that there must be no record.
             ttl_ms: the record's expiry in place of the handle's.
         """
+        refuse_inside(self.scope, call.script.name)
         writers = self._writers
-        timeout = self._timeout
+        timeout = self.timeout
         operation = writers.begin(call.key) if op_id is None else writers.repeat(call.key, op_id)
         if operation is None:
             operation, timeout = await writers.turn(call.key, timeout)
         try:
-            conditions = "" if expected_version is None else guards(expected_version=_checked_version(expected_version))
+            conditions = ""
+            if expected_version is not None or self._conditional:
+                conditions = guards(
+                    expected_version=_checked_version(expected_version),
+                    logged_in=self._logged_in,
+                    schema=self._schema,
+                )
             script = call.script
             packed = pack_words(
                 script.evalsha
@@ -77,7 +121,7 @@ class AsyncRecord:
         except ReplyLost:
             writers.unknown(operation)
             raise OutcomeUnknown(
-                f"{script.name} on {call.key} was sent and not answered within {self._timeout:g} s",
+                f"{script.name} on {call.key} was sent and not answered within {self.timeout:g} s",
                 op_id=operation.op_id,
                 key=call.key,
             ) from None
@@ -98,9 +142,9 @@ class AsyncRecord:
     async def ask(self, call: Query[T]) -> T:
         """Perform a call that may be repeated freely."""
         try:
-            reply = await self._transport.call(pack_words(call.words), self._timeout, call.script)
+            reply = await self._transport.call(pack_words(call.words), self.timeout, call.script)
         except ReplyLost:
-            raise CallTimeout(f"A call on {call.key} was not answered within {self._timeout:g} s") from None
+            raise CallTimeout(f"A call on {call.key} was not answered within {self.timeout:g} s") from None
         if type(reply) is ReplyError:
             raise query_error(reply, call)
         return call.parse(reply)
@@ -110,7 +154,7 @@ class AsyncRecord:
         return await self.ask(record_calls.snapshot(self.key))
 
 
-def _checked_version(version: int) -> int:
-    if type(version) is not int or version < 0:
+def _checked_version(version: int | None) -> int | None:
+    if version is not None and (type(version) is not int or version < 0):
         raise InvalidInput("expected_version must be an int, 0 or above")
     return version

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
+from redstate import _keys
+from redstate._async.contention import AsyncContention
 from redstate._async.record import AsyncRecord
+from redstate._transactions import pending_of
+from redstate.calls import record as record_calls
 from redstate.calls import state as state_calls
+from redstate.calls.commit import Commit
+from redstate.calls.pending import Raw
+from redstate.calls.record import Snapshot
+from redstate.calls.state import MISSING, UNREAD, Unread
+from redstate.errors import ConflictError
+from redstate.live.base import AsyncStateBase
+
+T = TypeVar("T")
 
 
-class AsyncState:
+class AsyncState(AsyncStateBase):
     """Fields of a conversation. Obtained as ``conversation.state``.
 
-    Every change takes two keyword arguments: ``op_id`` repeats an earlier operation, or names this one, so that it runs
-    at most once; ``expected_version`` applies the change only while the conversation is at that version (0: only if it
-    does not exist).
+    Changes of named fields take two keyword arguments: ``op_id`` repeats an earlier operation, or names this one, so
+    that it runs at most once; ``expected_version`` applies the change only while the conversation is at that version
+    (0: only if it does not exist). Inside a transaction they are refused, and versions are 0.
 
     Every change can raise what :mod:`redstate.errors` draws: ``InvalidInput`` before anything is sent, ``Rejected``
     with nothing written, ``OutcomeUnknown`` with the ``op_id`` to repeat it by, and ``StoreError``.
@@ -31,24 +43,23 @@ class AsyncState:
         Raises:
             CorruptState: the field holds bytes that redstate did not write.
         """
-        record = self._record
-        return await record.ask(state_calls.get(record.codec, record.key, field, default))
+        raw = await self._fetch(field, observe=self._observes)
+        return default if raw is None else self._present(field, raw)
 
     async def all(self) -> dict[str, Any]:
-        """Every field, read at one version."""
+        """Every field in the order in which they came, read at one version, as plain data that is the caller's own."""
         record = self._record
-        return state_calls.everything(record.codec, record.key, await record.snapshot())
+        return state_calls.everything(record.codec, record.key, await self._all_raw())
 
     async def set(
         self, field: str, value: Any, *, op_id: str | None = None, expected_version: int | None = None
     ) -> int:
         """Set a field. Returns the conversation's new version."""
-        record = self._record
-        return await record.apply(state_calls.assign(record.codec, record.key, {field: value}), op_id, expected_version)
+        return await self._assign({field: value}, op_id, expected_version)
 
     async def update(
         self,
-        values: Mapping[str, Any] | None = None,
+        values: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None,
         /,
         *,
         op_id: str | None = None,
@@ -61,14 +72,23 @@ class AsyncState:
             values: fields by name, also such as are no Python names.
             fields: further ones, as keywords.
         """
-        record = self._record
         merged = fields if values is None else {**state_calls.checked_mapping(values), **fields}
-        return await record.apply(state_calls.assign(record.codec, record.key, merged), op_id, expected_version)
+        return await self._assign(merged, op_id, expected_version)
 
     async def delete(self, *fields: str, op_id: str | None = None, expected_version: int | None = None) -> int:
         """Delete fields. Returns how many there were."""
         record = self._record
-        return await record.apply(state_calls.delete(record.codec, record.key, fields), op_id, expected_version)
+        call = state_calls.delete(record.codec, record.key, fields)
+        pending = pending_of(record.scope)
+        if pending is None or op_id is not None or expected_version is not None:
+            removed = await record.apply(call, op_id, expected_version)
+            self._replaced(*fields)
+            return removed
+        there = [name for name in fields if await self._fetch(name, observe=True) is not None]
+        for name in there:
+            pending.put(name, None)
+        self._replaced(*fields)
+        return len(there)
 
     async def increment(
         self, field: str, by: int = 1, *, op_id: str | None = None, expected_version: int | None = None
@@ -79,7 +99,13 @@ class AsyncState:
             WrongType: the field holds no whole number, or the sum would leave 64 bits.
         """
         record = self._record
-        return await record.apply(state_calls.increment(record.codec, record.key, field, by), op_id, expected_version)
+        call = state_calls.increment(record.codec, record.key, field, by)
+        pending = pending_of(record.scope)
+        if pending is None or op_id is not None or expected_version is not None:
+            return await record.apply(call, op_id, expected_version)
+        value = state_calls.incremented(record.key, field, await self._fetch(field, observe=True), by)
+        pending.put(field, b"%d" % value)
+        return value
 
     async def append(
         self, field: str, item: Any, *, op_id: str | None = None, expected_version: int | None = None
@@ -91,4 +117,191 @@ class AsyncState:
             TooLarge: the list would exceed the cap on a value's bytes.
         """
         record = self._record
-        return await record.apply(state_calls.append(record.codec, record.key, field, item), op_id, expected_version)
+        call = state_calls.extend(record.codec, record.key, field, (item,))
+        if pending_of(record.scope) is None or op_id is not None or expected_version is not None:
+            return await record.apply(call, op_id, expected_version)
+        await self._replace(field, state_calls.extended(record.codec, record.key, field, (item,)), observe=False)
+        return 0
+
+    async def edit(self, field: str, change: Callable[[Any], Any], default: Any = None) -> Any:
+        """Make a new value of a field's newest one, atomically. Returns the new value, plain.
+
+        Args:
+            field: which.
+            change: takes the value (yours to change) and returns the new one. Where another writer comes first it is
+                called again with theirs, so it should do nothing else.
+            default: the value of an absent field.
+
+        Raises:
+            ConflictError: others came first for as long as a call may take.
+        """
+        record = self._record
+        value = await self._replace(field, state_calls.edited(record.codec, record.key, field, change, default))
+        self._replaced(field)
+        return value
+
+    async def pop(self, field: str, default: Any = MISSING, /) -> Any:
+        """Take a field out. Returns what it held, plain; without it ``default``, if one is given.
+
+        Raises:
+            KeyError: there is no such field, and no default.
+        """
+        record = self._record
+        raw = await self._replace(field, lambda raw: (None, raw))
+        self._replaced(field)
+        if raw is None:
+            if default is MISSING:
+                raise KeyError(field)
+            return default
+        return record.codec.decode(raw, key=record.key, field=_keys.STATE + field)
+
+    async def popitem(self) -> tuple[str, Any]:
+        """Take the newest field out. Returns its name and what it held.
+
+        Raises:
+            KeyError: there is none.
+        """
+        record = self._record
+        contention = AsyncContention(record.key, record.timeout)
+        while await contention.another():
+            snapshot = await self._all_raw()
+            if not snapshot.state:
+                raise KeyError("popitem(): dictionary is empty")
+            name, raw = next(reversed(snapshot.state.items()))
+            if await self._commit_whole(snapshot, [name], {name: raw}):
+                break
+        self._replaced(name)
+        return name, record.codec.decode(raw, key=record.key, field=_keys.STATE + name)
+
+    async def setdefault(self, field: str, default: Any = None, /) -> Any:
+        """The value of a field; where it is absent it is set to ``default`` first."""
+        record = self._record
+        encoded = record.codec.encode(default, field)
+        raw = await self._replace(field, lambda raw: (encoded, encoded) if raw is None else (raw, raw))
+        return self._present(field, raw)
+
+    async def clear(self) -> None:
+        """Take every field out."""
+        contention = AsyncContention(self._record.key, self._record.timeout)
+        while await contention.another():
+            snapshot = await self._all_raw()
+            if not snapshot.state or await self._commit_whole(snapshot, snapshot.state, {}):
+                self._replaced(*snapshot.state)
+                return
+
+    async def has(self, field: str) -> bool:
+        """Whether there is such a field."""
+        return await self._fetch(field, observe=True) is not None
+
+    # What the other handles of the state are made of
+
+    async def _assign(self, values: Mapping[str, Any], op_id: str | None, expected_version: int | None) -> int:
+        record = self._record
+        if not values:
+            return await record.ask(record_calls.version(record.key))
+        call = state_calls.assign(record.codec, record.key, values)
+        pending = pending_of(record.scope)
+        version = 0
+        if pending is None or op_id is not None or expected_version is not None:
+            version = await record.apply(call, op_id, expected_version)
+        else:
+            for name, value in values.items():
+                pending.put(name, record.codec.encode(value, name))
+        self._replaced(*values)
+        return version
+
+    async def _fetch(self, field: str, *, observe: bool | None) -> Raw:
+        """A field's bytes.
+
+        Args:
+            field: which.
+            observe: whether the caller sees the value itself, which must last a transaction then; None: only if it is
+                no container, as that is seen through further reads.
+        """
+        record = self._record
+        pending = pending_of(record.scope)
+        if pending is None:
+            return await record.ask(state_calls.fetch(record.key, field))
+        if not pending.knows(field):
+            pending.load(field, await record.ask(state_calls.fetch(record.key, field)))
+        return pending.now(field, observe=observe)
+
+    async def _all_raw(self) -> Snapshot:
+        """The record, its state as the running code's transaction sees it."""
+        return self._seen(await self._record.snapshot())
+
+    def _seen(self, snapshot: Snapshot) -> Snapshot:
+        pending = pending_of(self._record.scope)
+        if pending is not None:
+            pending.load_all(snapshot.state, snapshot.field_order)
+            snapshot = snapshot.with_state(pending.everything(snapshot.state))
+        return snapshot
+
+    async def _replace(
+        self,
+        field: str,
+        change: Callable[[Raw], tuple[Raw, T]],
+        guess: Raw | Unread = UNREAD,
+        *,
+        observe: bool = True,
+    ) -> T:
+        """Make new bytes of a field's newest ones: compare and set, again and again until nobody else came first.
+
+        Args:
+            field: which.
+            change: the new bytes and the result; called again for other bytes.
+            guess: what the field held when it was last looked at; a first attempt may go out without reading.
+            observe: whether the result tells the caller something about the value.
+        """
+        record, where = self._record, _keys.state_field(field)
+        pending = pending_of(record.scope)
+        if pending is not None:
+            outcome = change(await self._fetch(field, observe=observe))
+            pending.change(field, lambda raw: change(raw)[0])
+            return outcome[1]
+        contention = AsyncContention(record.key, record.timeout)
+        while await contention.another():
+            fresh = guess is UNREAD
+            raw = await self._fetch(field, observe=True) if isinstance(guess, Unread) else guess
+            guess = UNREAD
+            try:
+                new, result = change(raw)
+            except Exception:
+                # On what is perhaps not the newest value, an error proves nothing; nor does it if nothing changes.
+                if fresh:
+                    raise
+                continue
+            if new == raw:
+                if fresh:
+                    return result
+                continue
+            commit = Commit().expect(where, raw)
+            commit = commit.delete(where) if new is None else commit.set(where, new)
+            try:
+                await record.apply(commit.call(record.codec.limits, record.key))
+                return result
+            except ConflictError as conflict:
+                if conflict.field is None:
+                    raise
+        raise AssertionError("another() ends by raising")
+
+    async def _commit_whole(self, snapshot: Snapshot, drops: Iterable[str], seen: Mapping[str, bytes]) -> bool:
+        """Delete fields if there are still the same ones, and ``seen`` hold what they did. Returns whether so."""
+        record = self._record
+        pending = pending_of(record.scope)
+        if pending is not None:
+            for name in drops:
+                pending.put(name, None)
+            return True
+        commit = Commit().expect(_keys.ORDER, snapshot.field_order or None)
+        for name, raw in seen.items():
+            commit.expect(_keys.state_field(name), raw)
+        for name in drops:
+            commit.delete(_keys.state_field(name))
+        try:
+            await record.apply(commit.call(record.codec.limits, record.key))
+        except ConflictError as conflict:
+            if conflict.field is None:
+                raise
+            return False
+        return True

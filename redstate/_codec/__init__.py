@@ -6,19 +6,22 @@ without reading what they hold. What would not come back exactly is refused.
 
 from __future__ import annotations
 
+import logging
 from types import NoneType
 from typing import Any
 
 import orjson
 
 from redstate._codec.classes import register
-from redstate._codec.limits import DEEPEST, Limits
+from redstate._codec.limits import DEEPEST, WARN_AT, Limits
 from redstate._codec.pack import TAG, is_plain, pack
 from redstate._codec.refusals import Malformed, UnknownClass
 from redstate._codec.restore import restore
 from redstate.errors import CorruptState, DataError, TooLarge, UnknownType
 
 __all__ = ["Codec", "Limits", "register"]
+
+logger = logging.getLogger("redstate")
 
 _DEFAULTS = Limits()
 _SIMPLE = frozenset({int, bool, NoneType})
@@ -41,11 +44,12 @@ class Codec:
         limits: the caps on one value.
     """
 
-    __slots__ = ("_max_bytes", "limits")
+    __slots__ = ("_max_bytes", "_near_bytes", "limits")
 
     def __init__(self, limits: Limits = _DEFAULTS) -> None:
         self.limits = limits
         self._max_bytes = limits.max_value_bytes
+        self._near_bytes = int(WARN_AT * limits.max_value_bytes)
 
     def encode(self, value: Any, path: str) -> bytes:
         """Return a value as bytes.
@@ -68,10 +72,15 @@ class Codec:
             data = _dump_plain(value)
         if data is None:
             data = orjson.dumps(pack(value, path, self.limits))
-        if len(data) > self._max_bytes:
-            message = f"{path} has {len(data)} bytes, the limit is {self._max_bytes}"
-            raise TooLarge(message, path=path, limit=self._max_bytes, actual=len(data), unit="bytes")
+        if len(data) >= self._near_bytes:
+            self._near_cap(len(data), path)
         return data
+
+    def _near_cap(self, size: int, path: str) -> None:
+        if size > self._max_bytes:
+            message = f"{path} has {size} bytes, the limit is {self._max_bytes}"
+            raise TooLarge(message, path=path, limit=self._max_bytes, actual=size, unit="bytes")
+        logger.warning("%s has %s bytes; values of more than %s are refused", path, f"{size:,}", f"{self._max_bytes:,}")
 
     def decode(self, data: bytes, *, key: str, field: str) -> Any:
         """Return the value that was encoded.

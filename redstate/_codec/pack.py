@@ -115,7 +115,10 @@ class _Packer:
         self._ancestors.pop()
         return packed
 
-    def _instance(self, kind: type, value: Any) -> dict[str, Any]:
+    def _instance(self, kind: type, value: Any) -> Any:
+        as_plain = getattr(kind, "__redstate_plain__", None)
+        if as_plain is not None:
+            return self.pack(as_plain(value))
         shape = shape_of(kind)
         if shape is None:
             raise Unsupported(kind)
@@ -153,7 +156,7 @@ class _Packer:
             for key, item in value.items():
                 step = "{key}"
                 packed.append(self.pack(key))
-                step = _step(key)
+                step = step_text(key)
                 packed.append(self.pack(item))
         except Refusal as refusal:
             refusal.steps.append(step)
@@ -193,7 +196,7 @@ class _Packer:
             for key, item in attributes.items():
                 packed[self._text(key)] = self.pack(item)
         except Refusal as refusal:
-            refusal.steps.append(_step(key))
+            refusal.steps.append(step_text(key))
             raise
         return packed
 
@@ -249,7 +252,8 @@ def _require(shape: Shape, attributes: Mapping[str, Any]) -> None:
         raise Unsupported(shape.cls, "lacks a field that its class requires")
 
 
-def _step(key: Any) -> str:
+def step_text(key: Any) -> str:
+    """A step into a container, as paths in errors have it."""
     if type(key) is str:
         if key.isidentifier() and key.isascii() and len(key) <= 64:
             return f".{key}"

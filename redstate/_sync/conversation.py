@@ -4,9 +4,17 @@
 from __future__ import annotations
 
 from redstate._sync.cart import Cart
+from redstate._sync.customer import Customer
 from redstate._sync.record import Record
+from redstate._sync.session import Session
 from redstate._sync.state import State
+from redstate._sync.transaction import Transaction
+from redstate._sync.workflow import WorkflowRun
 from redstate.calls import record as record_calls
+from redstate.calls import sizes
+from redstate.calls.cart_limits import CartLimits
+from redstate.calls.sizes import SizeReport
+from redstate.workflow.definition import Workflow
 
 
 class Conversation:
@@ -17,23 +25,76 @@ class Conversation:
         key: the Redis key of its record.
         state: its fields.
         cart: its cart.
+        session: who is logged in.
+        customer: whose it is, as the handle was told; None where it was not. It is no part of the conversation's
+            record, and nothing is linked by it: see ``customer.link``.
     """
 
-    __slots__ = ("_record", "cart", "id", "key", "state")
+    __slots__ = ("_cart_limits", "_record", "cart", "customer", "id", "key", "session", "state")
 
-    def __init__(self, conversation_id: str, record: Record) -> None:
+    def __init__(
+        self,
+        conversation_id: str,
+        record: Record,
+        cart_limits: CartLimits,
+        customer: Customer | None = None,
+    ) -> None:
         self.id = conversation_id
         self.key = record.key
         self._record = record
         self.state = State(record)
-        self.cart = Cart(record)
+        self.cart = Cart(record, cart_limits)
+        self._cart_limits = cart_limits
+        self.session = Session(record)
+        self.customer = customer
+
+    @property
+    def if_logged_in(self) -> Conversation:
+        """The same conversation for a user who is logged in: no change without a live session.
+
+        Each change through this handle is refused with ``NotAuthenticated``, and nothing is written, unless a session
+        is live at the very moment of the change, judged in its script by the server's clock. A change that is accepted
+        slides the session's idle time. Reads are not guarded, and neither is ``session`` itself. A transaction that was
+        begun or used through this handle is guarded as a whole.
+
+        Example:
+            ``conv.if_logged_in.cart.add("sku-1", 2, "19.99")``
+        """
+        guarded = Conversation(self.id, self._record.if_logged_in(), self._cart_limits, self.customer)
+        guarded.session = self.session
+        return guarded
+
+    @property
+    def customer_id(self) -> str | None:
+        """The id that the handle was given as ``customer_id``."""
+        return None if self.customer is None else self.customer.id
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r}>"
 
+    def transaction(self) -> Transaction:
+        """Group changes of the state into one script, all or nothing; see :class:`AsyncTransaction`.
+
+        Raises (at the end of the block):
+            ConflictError: another writer changed what the block has read; nothing was written.
+        """
+        return Transaction(self._record)
+
+    def workflow(self, definition: Workflow) -> WorkflowRun:
+        """The conversation's run of a workflow; one that nothing has moved stands at its initial step. No I/O."""
+        return WorkflowRun(definition, self._record)
+
     def version(self) -> int:
         """The version of its last change, which only rises; 0 where it does not exist."""
         return self._record.ask(record_calls.version(self.key))
+
+    def sizes(self, top: int | None = 10) -> SizeReport:
+        """What takes the most room in it: its largest fields and its total, against the cap.
+
+        Args:
+            top: how many fields to name; None for all.
+        """
+        return self._record.ask(sizes.report(self._record.codec.limits, self.key, top))
 
     def exists(self) -> bool:
         """Whether there is anything of it in the store."""

@@ -4,21 +4,36 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Unpack
+from typing import Any, Protocol, TypeVar, Unpack, overload
 
 from redstate import _keys
 from redstate._call import Query
 from redstate._codec import Codec
 from redstate._discovery import Endpoint, endpoint_from_client, endpoint_from_url, open_server
-from redstate._settings import Settings, StoreOptions, check_timeout
+from redstate._settings import Settings, StoreOptions, check_cart_limits, check_timeout
+from redstate._sync.cache import Cache
 from redstate._sync.conversation import Conversation
+from redstate._sync.customer import Customer
 from redstate._sync.record import Record
+from redstate._sync.replacing import replace_state
+from redstate._sync.typed import TypedConversation
+from redstate.calls.cart_limits import CartLimits
 from redstate.calls.record import milliseconds
 from redstate.embedded import EmbeddedServer
+from redstate.schema.definition import Schema, as_schema
 from redstate.transport.base import forget_at_fork
 from redstate.transport.sync import SyncTransport
 from redstate.transport.turns import ThreadWriters
+
+S = TypeVar("S")
+
+
+class OwnServer(Protocol):
+    """A server that ends with the store."""
+
+    def close(self) -> None: ...
 
 
 class Store:
@@ -28,12 +43,16 @@ class Store:
     process, an ``AsyncStore`` all tasks of one event loop. Opening does no I/O to the server: the first call connects.
 
     The constructors share the keyword arguments of :class:`redstate.StoreOptions`: ``key_prefix`` ("rs"), ``ttl``
-    (seconds that a conversation lives after its last change, a day), ``timeout`` (seconds that a call may take, retries
-    included, 5), ``limits`` (caps on values and records) and ``max_in_flight`` (calls under way at once before further
-    ones wait).
+    (seconds that a conversation lives after its last change, a day), ``customer_ttl`` (likewise for a customer, 90
+    days), ``timeout`` (seconds that a call may take, retries included, 5), ``limits`` (caps on values and records),
+    ``cart_limits`` (what a cart may hold) and ``max_in_flight`` (calls under way at once before further ones wait).
+
+    Attributes:
+        cache: values that any process can load again.
+        cached: ``cache.cached``, which decorates functions.
     """
 
-    def __init__(self, endpoint: Endpoint, settings: Settings, server: EmbeddedServer | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, settings: Settings, server: OwnServer | None = None) -> None:
         self._endpoint = endpoint
         self._settings = settings
         self._server = server
@@ -41,6 +60,9 @@ class Store:
         self._writers = ThreadWriters()
         self._transport = SyncTransport(endpoint, settings.max_in_flight)
         forget_at_fork(self._writers)
+        record = Record("", self._codec, self._transport, self._writers, 1, settings.timeout)
+        self.cache = Cache(settings.key_prefix, record)
+        self.cached = self.cache.cached
 
     @classmethod
     def from_url(cls, url: str, **options: Unpack[StoreOptions]) -> Store:
@@ -93,19 +115,55 @@ class Store:
         """Where the server is, without credentials."""
         return self._endpoint.address
 
+    @overload
     def conversation(
-        self, conversation_id: str, *, ttl: float | None = None, timeout: float | None = None
-    ) -> Conversation:
+        self,
+        conversation_id: str,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        cart_limits: CartLimits | None = None,
+        customer_id: str | None = None,
+        schema: None = None,
+    ) -> Conversation: ...
+
+    @overload
+    def conversation(
+        self,
+        conversation_id: str,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        cart_limits: CartLimits | None = None,
+        customer_id: str | None = None,
+        schema: type[S] | Schema[S],
+    ) -> TypedConversation[S]: ...
+
+    def conversation(
+        self,
+        conversation_id: str,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        cart_limits: CartLimits | None = None,
+        customer_id: str | None = None,
+        schema: type[S] | Schema[S] | None = None,
+    ) -> Conversation | TypedConversation[S]:
         """A handle of a conversation; the same id is the same conversation in every process. No I/O.
 
         Args:
             conversation_id: any text of 1 to 512 UTF-8 bytes.
             ttl: seconds that it lives after each change made through this handle; the store's by default.
             timeout: seconds that a call through this handle may take; the store's by default.
+            cart_limits: what its cart may hold after a change through this handle; the store's by default.
+            customer_id: whose it is; the handle then has the customer's as ``customer``. Nothing is stored for it.
+            schema: what its state is held to: a dataclass, a TypedDict, a pydantic model, or a :class:`Schema` of one.
 
         Raises:
             InvalidId, InvalidTTL: the id or the expiry cannot be used.
-            ConfigurationError: the timeout cannot be used.
+            ConfigurationError: the timeout or the limits cannot be used.
+            InvalidSchema: the schema cannot be used, and why.
+            MissingExtra: there is a schema, and pydantic is not installed (``redstate[schema]``).
         """
         settings = self._settings
         record = Record(
@@ -116,7 +174,55 @@ class Store:
             milliseconds(settings.ttl if ttl is None else ttl),
             settings.timeout if timeout is None else check_timeout(timeout),
         )
-        return Conversation(conversation_id, record)
+        limits = settings.cart_limits if cart_limits is None else check_cart_limits(cart_limits)
+        customer = None if customer_id is None else self.customer(customer_id, timeout=timeout)
+        plain = Conversation(conversation_id, record, limits, customer)
+        return plain if schema is None else TypedConversation(plain, as_schema(schema))
+
+    def customer(self, customer_id: str, *, ttl: float | None = None, timeout: float | None = None) -> Customer:
+        """A handle of a customer; the same id is the same customer in every process. No I/O.
+
+        Args:
+            customer_id: any text of 1 to 512 UTF-8 bytes.
+            ttl: seconds that it lives after each change made through this handle; the store's ``customer_ttl`` by
+                default.
+            timeout: seconds that a call through this handle may take; the store's by default.
+
+        Raises:
+            InvalidId, InvalidTTL: the id or the expiry cannot be used.
+            ConfigurationError: the timeout cannot be used.
+        """
+        settings = self._settings
+        record = Record(
+            _keys.customer_key(settings.key_prefix, customer_id),
+            self._codec,
+            self._transport,
+            self._writers,
+            milliseconds(settings.customer_ttl if ttl is None else ttl),
+            settings.timeout if timeout is None else check_timeout(timeout),
+        )
+        return Customer(customer_id, record)
+
+    def save_state(self, conversation_id: str, state: Mapping[str, Any], *, ttl: float = 86_400.0) -> int:
+        """Replace the whole state of a conversation, in one change. Returns the conversation's new version.
+
+        Fields that are not in ``state`` go; cart, session and workflows stay.
+
+        Args:
+            conversation_id: which; it is created if need be.
+            state: its fields.
+            ttl: seconds that it lives from now on.
+
+        Raises:
+            InvalidInput: the id, the expiry or a value cannot be used.
+            ConflictError: others added and deleted fields for as long as a call may take.
+            ConfigurationError: the running code is in a transaction of the conversation.
+        """
+        return replace_state(self.conversation(conversation_id, ttl=ttl)._record, state)
+
+    def load_state(self, conversation_id: str) -> dict[str, Any]:
+        """The whole state of a conversation at one version, as plain data; {} where there is none."""
+        return self.conversation(conversation_id).state.all()
 
     def ping(self) -> float:
         """Ask the server for a sign of life. Returns the seconds that it took.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from redstate import _keys, _scripts
 from redstate._call import Mutation, Query, result_of
@@ -65,13 +65,23 @@ def version(key: str) -> Query[int]:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Every field of a record at one version, still encoded. Fields are without their prefixes."""
+    """Every field of a record at one version, still encoded. Fields are without their prefixes.
+
+    ``field_order`` is the index of the state fields as they came, as it stands in the record.
+    """
 
     version: int
     state: dict[str, bytes]
     quantities: dict[str, bytes]
     prices: dict[str, bytes]
     added: dict[str, bytes]
+    attributes: dict[str, bytes]
+    orders: dict[str, bytes]
+    field_order: bytes = b""
+
+    def with_state(self, state: dict[str, bytes]) -> Snapshot:
+        """The same record with another state."""
+        return replace(self, state=state)
 
 
 def snapshot(key: str) -> Query[Snapshot]:
@@ -82,15 +92,37 @@ def snapshot(key: str) -> Query[Snapshot]:
         found = fields.get(b"v")
         if found is None and fields:
             raise CorruptState(f"{key} has no version", key=key, field=_keys.VERSION)
-        parts: dict[bytes, dict[str, bytes]] = {kind: {} for kind in (b"s", b"c", b"p", b"a")}
+        parts: dict[bytes, dict[str, bytes]] = {kind: {} for kind in (b"s", b"c", b"p", b"a", b"l", b"o")}
         for field, value in fields.items():
             part = parts.get(field[:1])
             if part is not None:
                 part[_name(key, field)] = value
         absent = found is None or fields.get(b"d") == found
-        return Snapshot(0 if found is None or absent else _version(key, found), *parts.values())
+        order = fields.get(b"k", b"")
+        return Snapshot(
+            version=0 if found is None or absent else _version(key, found),
+            state=_in_order(parts[b"s"], order),
+            quantities=parts[b"c"],
+            prices=parts[b"p"],
+            added=parts[b"a"],
+            attributes=parts[b"l"],
+            orders=parts[b"o"],
+            field_order=order,
+        )
 
     return Query(key, ("HGETALL", key), parse)
+
+
+def _in_order(state: dict[str, bytes], index: bytes) -> dict[str, bytes]:
+    """State fields as they came: a hash forgets their order. Such as the index does not name come last."""
+    ordered, at = {}, 0
+    while at < len(index):
+        end = at + 2 + index[at]
+        name = index[at + 1 : end].decode("utf-8", "replace")
+        if name in state:
+            ordered[name] = state[name]
+        at = end
+    return ordered if len(ordered) == len(state) else {**ordered, **state}
 
 
 def _name(key: str, field: bytes) -> str:

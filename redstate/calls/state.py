@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from redstate import _keys, _scripts
-from redstate._call import Mutation, Query, Word, result_of, version_of
+from redstate._call import Mutation, Query, Word, result_of
 from redstate._codec import Codec
 from redstate.calls.record import Snapshot
-from redstate.errors import InvalidField, TooLarge, UnsupportedValue
+from redstate.calls.weight import weighed
+from redstate.errors import InvalidField, TooLarge, UnsupportedValue, WrongType
 
 _SET = _scripts.load("state_set")
-_DELETE = _scripts.load("fields_delete")
+_DELETE = _scripts.load("state_delete")
 _INCREMENT = _scripts.load("state_increment")
 _APPEND = _scripts.load("state_append")
 
 _INT64 = 2**63
 
 
-def get(codec: Codec, key: str, name: str, default: Any) -> Query[Any]:
-    """One field, decoded; ``default`` where it is absent."""
+class Unread:
+    """Stands where a field has not been looked at."""
+
+
+UNREAD = Unread()
+
+MISSING: Any = object()
+"""No default was given."""
+
+
+def fetch(key: str, name: str) -> Query[bytes | None]:
+    """One field's bytes; None where it is absent."""
     field = _keys.state_field(name)
-
-    def parse(reply: bytes | None) -> Any:
-        return default if reply is None else codec.decode(reply, key=key, field=field)
-
-    return Query(key, ("HGET", key, field), parse, field)
+    return Query(key, ("HGET", key, field), lambda reply: reply, field)
 
 
-def checked_mapping(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The mapping, if it is one.
+def checked_mapping(values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Mapping[str, Any]:
+    """The mapping, or one made of pairs as ``dict`` makes it.
 
     Raises:
         InvalidField: it is something else.
     """
-    if not isinstance(values, Mapping):
-        raise InvalidField(f"update takes a mapping of fields, not {type(values).__name__}", next_step="Pass a dict")
-    return values
+    if isinstance(values, Mapping):
+        return values
+    try:
+        return dict(values)
+    except (TypeError, ValueError):
+        raise InvalidField(
+            f"update takes a mapping of fields, not {type(values).__name__}", next_step="Pass a dict"
+        ) from None
 
 
 def assign(codec: Codec, key: str, values: Mapping[str, Any]) -> Mutation[int]:
@@ -47,10 +62,10 @@ def assign(codec: Codec, key: str, values: Mapping[str, Any]) -> Mutation[int]:
     cap = codec.limits.max_fields
     if len(values) > cap:
         raise TooLarge(f"{len(values):,} fields exceed {cap:,}", path="", limit=cap, actual=len(values), unit="fields")
-    args: list[Word] = [str(cap)]
+    args: list[Word] = [str(cap), str(codec.limits.max_conversation_bytes)]
     for name, value in values.items():
         args += (_keys.state_field(name), codec.encode(value, name))
-    return Mutation(_SET, key, tuple(args), version_of, limit=cap)
+    return Mutation(_SET, key, tuple(args), functools.partial(weighed, codec.limits, key), limit=cap)
 
 
 def delete(codec: Codec, key: str, names: tuple[str, ...]) -> Mutation[int]:
@@ -77,13 +92,68 @@ def increment(codec: Codec, key: str, name: str, by: int) -> Mutation[int]:
     return Mutation(_INCREMENT, key, (field, str(by), str(cap)), result_of, field, cap)
 
 
-def append(codec: Codec, key: str, name: str, item: Any) -> Mutation[int]:
-    """Append to a list. Returns the new version."""
+def extend(codec: Codec, key: str, name: str, items: Iterable[Any], *, create: bool = True) -> Mutation[int]:
+    """Append items to a list. Returns the new version.
+
+    Args:
+        codec: encodes the items, each under the caps on a value.
+        key: the record.
+        name: the state field.
+        items: at least one.
+        create: whether an absent field counts as an empty list; else it is refused.
+    """
     field = _keys.state_field(name)
     limits = codec.limits
-    encoded = codec.encode(item, f"{name}[]")
-    args = (field, encoded, str(limits.max_value_bytes), str(limits.max_fields))
-    return Mutation(_APPEND, key, args, version_of, field, limits.max_value_bytes)
+    encoded = b",".join([codec.encode(item, f"{name}[]") for item in items])
+    args = (
+        field,
+        encoded,
+        str(limits.max_value_bytes),
+        str(limits.max_fields),
+        str(limits.max_conversation_bytes),
+        "create" if create else "refuse",
+    )
+    parse = functools.partial(weighed, limits, key)
+    return Mutation(_APPEND, key, args, parse, field, limits.max_value_bytes)
+
+
+def edited(
+    codec: Codec, key: str, name: str, change: Callable[[Any], Any], default: Any
+) -> Callable[[bytes | None], tuple[bytes, Any]]:
+    """What ``change`` makes of a field's bytes: the new ones, and the new value."""
+
+    def replay(raw: bytes | None) -> tuple[bytes, Any]:
+        old = copy.deepcopy(default) if raw is None else codec.decode(raw, key=key, field=_keys.STATE + name)
+        new = change(old)
+        return codec.encode(new, name), new
+
+    return replay
+
+
+def extended(codec: Codec, key: str, name: str, items: Iterable[Any]) -> Callable[[bytes | None], tuple[bytes, None]]:
+    """What appending makes of a field's bytes, as the script does it."""
+
+    def replay(raw: bytes | None) -> tuple[bytes, None]:
+        value = [] if raw is None else codec.decode(raw, key=key, field=_keys.STATE + name)
+        if type(value) is not list:
+            raise WrongType(f"Field {name!r} of {key} does not hold a list", key=key, field=name)
+        return codec.encode([*value, *items], name), None
+
+    return replay
+
+
+def incremented(key: str, name: str, raw: bytes | None, by: int) -> int:
+    """What incrementing makes of a field's bytes, as the script does it.
+
+    Raises:
+        WrongType: it holds no whole number, or the sum would leave 64 bits.
+    """
+    if raw is None:
+        return by
+    if re.fullmatch(rb"-?\d{1,20}", raw) is None or not -_INT64 <= int(raw) + by < _INT64:
+        wants = "a whole number that stays within 64 bits"
+        raise WrongType(f"Field {name!r} of {key} does not hold {wants}", key=key, field=name)
+    return int(raw) + by
 
 
 def everything(codec: Codec, key: str, snapshot: Snapshot) -> dict[str, Any]:

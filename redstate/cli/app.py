@@ -68,6 +68,25 @@ def demo(
     return command.run(url, options, as_json=as_json, keep=keep)
 
 
+@cli.group()
+def workflow() -> None:
+    """Look at workflow definitions."""
+
+
+@workflow.command()
+@click.argument("target", metavar="MODULE:NAME")
+@click.option("--format", "kind", type=click.Choice(["mermaid", "svg"]), help="By default as the file's ending says.")
+@click.option("-o", "--output", metavar="FILE", help="Write to this file; by default to standard output.")
+def diagram(target: str, kind: str | None, output: str | None) -> int:
+    """Draw a workflow as Mermaid text or as SVG.
+
+    MODULE:NAME is where it is imported from, such as shop.flows:BOOKING. Modules of the current folder are found.
+    """
+    from redstate.cli import workflow as command
+
+    return command.diagram(target, kind, output)
+
+
 def run(arguments: Sequence[str] | None) -> int:
     """Run the command line; returns the exit status."""
     try:

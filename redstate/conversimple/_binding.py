@@ -20,6 +20,8 @@ class Binding:
     agent: object
     conversation_id: str | None
     call_id: str | None = None
+    # Inside the hook that gives a conversation its first state.
+    starting: bool = False
 
 
 _current: ContextVar[Binding | None] = ContextVar("redstate_conversimple_binding", default=None)

@@ -18,6 +18,8 @@ from typing import Any
 from uuid import UUID
 
 from redstate.errors import TooLarge, UnsupportedValue
+from redstate.live.mapping import LiveMapping
+from redstate.live.values import LiveList
 
 # json.dumps recurses in C and gives up at about a thousand levels; a cycle ends here as well.
 MAX_DEPTH = 200
@@ -25,7 +27,11 @@ MAX_DEPTH = 200
 _NEXT_STEP = "Return plain data from the tool: numbers, text, lists and dicts"
 
 
-def json_safe(value: Any, path: str = "$", depth: int = 0) -> Any:
+class StillLive(Exception):
+    """The value has live state in it, which has to be read first. It never leaves the package."""
+
+
+def json_safe(value: Any, path: str = "$", depth: int = 0, *, may_read: bool = False) -> Any:
     """Return ``value`` as plain data, built of new containers.
 
     Decimal, UUID and paths become text, dates and times ISO 8601 text, a timedelta its seconds, sets and
@@ -35,8 +41,10 @@ def json_safe(value: Any, path: str = "$", depth: int = 0) -> Any:
         value: what a tool returned.
         path: where the value stands in the whole, for errors.
         depth: how many containers surround it.
+        may_read: whether live state in it may be read from the server now, which blocks.
 
     Raises:
+        StillLive: there is live state in it, and it may not be read now.
         UnsupportedValue: something inside has no JSON form; names its type and its path.
         TooLarge: nested deeper than ``MAX_DEPTH`` levels, or a cycle.
     """
@@ -49,7 +57,13 @@ def json_safe(value: Any, path: str = "$", depth: int = 0) -> Any:
             return value
         raise _unsupported(value, path)
     text = _scalar(value)
-    return _container(value, path, depth) if text is None else text
+    if text is not None:
+        return text
+    if isinstance(value, (LiveMapping, LiveList)):
+        if not may_read:
+            raise StillLive
+        value = value.copy()
+    return _container(value, path, depth, may_read)
 
 
 def _scalar(value: Any) -> str | float | None:
@@ -62,7 +76,7 @@ def _scalar(value: Any) -> str | float | None:
     return None
 
 
-def _container(value: Any, path: str, depth: int) -> Any:
+def _container(value: Any, path: str, depth: int, may_read: bool) -> Any:
     if depth >= MAX_DEPTH:
         raise TooLarge(
             f"the result is nested deeper than {MAX_DEPTH} levels, or contains itself",
@@ -73,15 +87,18 @@ def _container(value: Any, path: str, depth: int) -> Any:
             unit="levels",
         )
     if isinstance(value, (list, tuple, set, frozenset, deque)):
-        return [json_safe(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
+        return [json_safe(item, f"{path}[{index}]", depth + 1, may_read=may_read) for index, item in enumerate(value)]
     if isinstance(value, Mapping):
-        return {_key(key, path): json_safe(item, f"{path}.{key}", depth + 1) for key, item in value.items()}
+        return {
+            _key(key, path): json_safe(item, f"{path}.{key}", depth + 1, may_read=may_read)
+            for key, item in value.items()
+        }
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return json_safe(fields, path, depth + 1)
+        return json_safe(fields, path, depth + 1, may_read=may_read)
     dump = getattr(value, "model_dump", None)
     if callable(dump) and not isinstance(value, type):
-        return json_safe(dump(), path, depth + 1)
+        return json_safe(dump(), path, depth + 1, may_read=may_read)
     raise _unsupported(value, path)
 
 

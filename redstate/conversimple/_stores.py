@@ -25,6 +25,11 @@ class Stores:
         self._store = store
         self._async_store = async_store
 
+    @property
+    def awaited(self) -> bool:
+        """Whether there is, or can be, an async store."""
+        return self._async_store is not None or self._store is None
+
     def for_threads(self) -> Store:
         """Return the sync store, opened if need be.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from conversimple.tools import ToolCall
 
 from redstate.conversimple._binding import Binding, bound
-from redstate.conversimple._json import json_safe
+from redstate.conversimple._json import StillLive, json_safe
 
 if TYPE_CHECKING:
     from redstate.conversimple.agent import StatefulAgent
@@ -114,7 +114,7 @@ class ToolCalls:
             await agent.callback_manager.trigger_tool_called(call)
             try:
                 result = await self._execute(request)
-                answer = request.answer(result=json_safe(result))
+                answer = request.answer(result=await _plain(result))
             except Exception as error:  # noqa: BLE001 - whatever a tool raises is the answer to its call
                 _log_failure(request, error)
                 await self._send(request, "tool_call_error", _failure(request, _message(error)))
@@ -148,6 +148,14 @@ class ToolCalls:
         if request.call_id and request.tool_name:
             self._agent._remember_tool_result(request.key, event, answer)
         await self._agent.connection.send_message(event, answer)
+
+
+async def _plain(result: Any) -> Any:
+    try:
+        return json_safe(result)
+    except StillLive:
+        # Reading it waits for the server, which the event loop must not.
+        return await asyncio.to_thread(json_safe, result, may_read=True)
 
 
 def _failure(request: Request, message: str) -> dict[str, Any]:

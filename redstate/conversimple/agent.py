@@ -14,6 +14,9 @@ from websockets.exceptions import ConnectionClosed
 from redstate import AsyncConversation, AsyncStore, Conversation, Store
 from redstate.conversimple._binding import bound, current_binding
 from redstate.conversimple._callbacks import Callback, ReportingCallbacks
+from redstate.conversimple._claims import HookClaims
+from redstate.conversimple._customers import Customers
+from redstate.conversimple._guide import GuideNames
 from redstate.conversimple._lifecycle import DONE, Hook, HookName, Lifecycle, is_routed, routed
 from redstate.conversimple._log import quiet_sdk_setup
 from redstate.conversimple._stores import Stores
@@ -26,12 +29,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("redstate.conversimple")
 
 
-class StatefulAgent(ConversimpleAgent):
+class StatefulAgent(GuideNames, ConversimpleAgent):
     """An agent that may serve many conversations at once, with their state in Redis or Valkey.
 
     Override ``on_conversation_started(self, conversation_id)`` and ``on_conversation_ended(self,
     conversation_id)``, sync or async, to act when a conversation starts and ends. Each runs once per
-    conversation and agent. Tool calls wait for the started hook of their conversation. Sync hooks run in a
+    conversation, in one of the processes that serve it; ``on_conversation_resumed`` runs in the others.
+    Tool calls wait for the started hook of their conversation, wherever it runs. Sync hooks run in a
     thread, so that they may wait for the store. ``stop()`` ends the worker and no conversation.
 
     Args:
@@ -40,7 +44,13 @@ class StatefulAgent(ConversimpleAgent):
         async_store: the store of async tools; by default one on the same server as the sync store.
             A store that is passed in is never closed by the agent.
         arguments, options: the SDK's own (``api_key``, ``customer_id``, ``platform_url``, ...).
+
+    Attributes:
+        hook_lease: seconds after which a hook that began in a process which gives no sign of life any more is run by
+            another. It is less than the 30 seconds that a tool call has, which waits for the started hook.
     """
+
+    hook_lease: float = 15.0
 
     # What the SDK last set as its one conversation; a class attribute, as the SDK's constructor reads it back.
     _sdk_conversation_id: str | None = None
@@ -51,7 +61,8 @@ class StatefulAgent(ConversimpleAgent):
         with quiet_sdk_setup():
             super().__init__(*arguments, **options)
         self._stores = Stores(store, async_store)
-        self._lifecycle = Lifecycle(self)
+        self._customers = Customers(self._stores)
+        self._lifecycle = Lifecycle(self, HookClaims(self._stores, self._name(), self.hook_lease))
         self._tool_calls = ToolCalls(self)
         self.callback_manager: ReportingCallbacks = ReportingCallbacks()
         self.callback_manager.on_conversation_started = self._lifecycle.begin
@@ -77,6 +88,12 @@ class StatefulAgent(ConversimpleAgent):
     def get_current_conversation_id(self) -> str | None:
         """Return ``current_conversation_id``."""
         return self.current_conversation_id
+
+    @property
+    def current_call_id(self) -> str | None:
+        """The platform's id of the running tool call; None outside tool calls."""
+        binding = current_binding()
+        return binding.call_id if binding is not None and binding.agent is self else None
 
     @property
     def conversation_id(self) -> str | None:
@@ -106,30 +123,20 @@ class StatefulAgent(ConversimpleAgent):
         """Return a handle on a conversation's record, for async tools and hooks; see ``conversation``."""
         return self._stores.for_loop().conversation(self._given_or_current(conversation_id))
 
-    def get_state(self, conversation_id: str | None = None) -> dict[str, Any]:
-        """Return a snapshot of a conversation's state; ``{}`` if there is none. Changing it changes nothing stored.
-
-        Args:
-            conversation_id: the conversation; by default the current one.
-        """
-        return dict(self.conversation(conversation_id).state.all())
-
-    def update_state(self, conversation_id: str, **updates: Any) -> None:
-        """Set fields of a conversation's state, all in one atomic change.
-
-        Args:
-            conversation_id: the conversation.
-            updates: field names and their new values.
-        """
-        self.conversation(conversation_id).state.update(updates)
-
     async def aget_state(self, conversation_id: str | None = None) -> dict[str, Any]:
-        """Return what ``get_state`` does, for async tools and hooks."""
+        """Return a conversation's state as plain data, for async tools and hooks; changing it changes nothing stored.
+
+        ``async_conversation(conversation_id).state`` is the state itself.
+        """
         return dict(await self.async_conversation(conversation_id).state.all())
 
     async def aupdate_state(self, conversation_id: str, **updates: Any) -> None:
         """Do what ``update_state`` does, for async tools and hooks."""
         await self.async_conversation(conversation_id).state.update(updates)
+
+    def known_conversations(self) -> list[str]:
+        """Return the ids of the conversations that this agent has been told of and that have not ended."""
+        return self._lifecycle.known()
 
     def _given_or_current(self, conversation_id: str | None) -> str:
         chosen = self.current_conversation_id if conversation_id is None else conversation_id
@@ -162,6 +169,21 @@ class StatefulAgent(ConversimpleAgent):
             self.register_hook("on_conversation_ended", conversation_id)
         return DONE
 
+    def on_conversation_resumed(self, conversation_id: str) -> Any:
+        """Override this, sync or async, to act when this process begins to serve a conversation that started elsewhere.
+
+        It runs when the started hook is through, at most once per conversation in each process.
+        """
+        return DONE
+
+    def overrides(self, name: str) -> bool:
+        """Tell whether a subclass has its own version of the hook ``name``."""
+        return getattr(type(self), name) is not getattr(StatefulAgent, name)
+
+    def _name(self) -> str:
+        """What the agents of this kind are called in all processes."""
+        return getattr(self, "agent_id", None) or type(self).__qualname__
+
     def register_hook(self, name: HookName, callback: Hook) -> None:
         """Add ``callback(conversation_id)`` to what runs at ``name``; the SDK's registrars come here."""
         self._lifecycle.register(name, callback)
@@ -189,6 +211,7 @@ class StatefulAgent(ConversimpleAgent):
         Raises:
             RuntimeError: the platform did not accept the connection.
         """
+        self._lifecycle.resume()
         await super().start(conversation_id)
         if conversation_id:
             await self._lifecycle.begin(conversation_id)

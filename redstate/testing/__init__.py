@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from redstate.testing.fake import fake_async_store, fake_store
     from redstate.testing.platform import LocalPlatform, StartedConversation
     from redstate.testing.platform_agents import JoinedAgent
     from redstate.testing.platform_calls import Response, SentCall, ToolResult
@@ -31,6 +32,8 @@ __all__ = [
     "StartedConversation",
     "ToolCallFailed",
     "ToolResult",
+    "fake_async_store",
+    "fake_store",
 ]
 
 _HOMES = {
@@ -46,6 +49,8 @@ _HOMES = {
     "PlatformError": "platform_errors",
     "PlatformTimeout": "platform_errors",
     "ToolCallFailed": "platform_errors",
+    "fake_async_store": "fake",
+    "fake_store": "fake",
 }
 
 

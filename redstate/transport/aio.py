@@ -386,3 +386,8 @@ def _fresh(error: BaseException) -> BaseException:
 
 def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or "no answer in time"
+
+
+async def pause(seconds: float) -> None:
+    """Let other work go on for a while."""
+    await asyncio.sleep(seconds)

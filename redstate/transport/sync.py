@@ -321,3 +321,8 @@ class SyncTransport:
             plain = endpoint.ssl_context.wrap_socket(plain, server_hostname=name)
         plain.settimeout(None)
         return plain
+
+
+def pause(seconds: float) -> None:
+    """Let other threads go on for a while."""
+    time.sleep(seconds)

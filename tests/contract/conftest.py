@@ -1,4 +1,7 @@
-"""The contract runs over both colours and over every kind of server: each test sees one ``store`` after another."""
+"""The contract runs over both colours and over every kind of server: each test sees one ``store`` after another.
+
+The imitation of a server, for users' unit tests, counts as a kind.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,18 @@ import servers
 from contract.facade import COLOURS, Stores
 from contract.records import Record
 
+from redstate.testing.fake import FakeServer
 
-@pytest.fixture(scope="session", params=servers.server_kinds())
+
+@pytest.fixture(scope="session", params=[*servers.server_kinds(), servers.FAKE])
 def contract_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A server of each kind. The usual kind is the one that all tests share."""
     if request.param == servers.VALKEY:
         yield request.getfixturevalue("server").url
+        return
+    if request.param == servers.FAKE:
+        with FakeServer() as fake:
+            yield fake.url
         return
     with servers.server(request.param) as running:
         yield running.url

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,20 @@ from typing import Any
 from redstate import AsyncStore, Store
 
 COLOURS = ["sync", "async"]
-_HANDLES = ("AsyncConversation", "AsyncState", "AsyncCart")
+_HANDLES = (
+    "AsyncTypedConversation",
+    "AsyncTypedState",
+    "AsyncConversation",
+    "AsyncState",
+    "AsyncCart",
+    "AsyncCustomer",
+    "AsyncSession",
+    "AsyncCache",
+    "AsyncWorkflowRun",
+)
+
+# What they are given is called again where another writer came first, so it is no coroutine function in either colour.
+_TAKES_SYNC = {"edit", "merge_conversation"}
 
 
 class Driven:
@@ -23,17 +37,32 @@ class Driven:
     def __getattr__(self, name: str) -> Any:
         return self._seen(getattr(self._target, name))
 
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        if getattr(self._target, "__name__", "") not in _TAKES_SYNC:
+            # A test passes functions of the blocking colour, which the library shall await here.
+            args = tuple(map(_awaitable, args))
+        return self._finished(self._target(*args, **named))
+
     def _seen(self, value: Any) -> Any:
-        if type(value).__name__ in _HANDLES:
+        if type(value).__name__ in _HANDLES or inspect.isroutine(value):
             return Driven(value, self._runner)
-        if inspect.ismethod(value):
-            return lambda *args, **named: self._finished(value(*args, **named))
         return value
 
     def _finished(self, value: Any) -> Any:
         if inspect.iscoroutine(value):
             value = self._runner.run(value)
         return self._seen(value)
+
+
+def _awaitable(value: Any) -> Any:
+    if not inspect.isroutine(value):
+        return value
+
+    @functools.wraps(value)
+    async def awaited(*args: Any, **named: Any) -> Any:
+        return value(*args, **named)
+
+    return awaited
 
 
 class Stores:

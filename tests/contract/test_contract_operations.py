@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from contract.records import Record
 
-from redstate import errors
+from redstate import Step, Workflow, errors
 
 FUTURE = 4_000_000_000_000_000  # a version that no clock has reached
 
 Change = Callable[..., Any]
+FLOW = Workflow("flow", [Step("a", collects={"n": int}, next=["a", "b"]), Step("b", final=True)])
 
 CHANGES: dict[str, Change] = {
     "state.set": lambda conversation, **named: conversation.state.set("a", 1, **named),
@@ -23,6 +24,10 @@ CHANGES: dict[str, Change] = {
     "cart.set_quantity": lambda conversation, **named: conversation.cart.set_quantity("sku", 7, **named),
     "cart.remove": lambda conversation, **named: conversation.cart.remove("sku", **named),
     "cart.clear": lambda conversation, **named: conversation.cart.clear(**named),
+    "session.login": lambda conversation, **named: conversation.session.login("user-7", **named),
+    "session.logout": lambda conversation, **named: conversation.session.logout(**named),
+    "workflow.collect": lambda conversation, **named: conversation.workflow(FLOW).collect(n=2, **named),
+    "workflow.advance": lambda conversation, **named: conversation.workflow(FLOW).advance("a", n=3, **named),
     "delete": lambda conversation, **named: conversation.delete(**named),
 }
 

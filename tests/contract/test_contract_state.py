@@ -78,9 +78,10 @@ def test_setting_again_replaces(conversation: Any) -> None:
 )
 def test_value_and_type_survive_the_round_trip(conversation: Any, value: Any) -> None:
     conversation.state.set("value", value)
-    found = conversation.state.get("value")
+    found = conversation.state.all()["value"]
     assert (found, type(found)) == (value, type(value))
-    assert conversation.state.all() == {"value": value}
+    assert conversation.state.get("value") == value
+    assert isinstance(conversation.state.get("value"), type(value))
 
 
 def test_update_sets_several_fields_at_one_version(conversation: Any) -> None:
@@ -89,8 +90,15 @@ def test_update_sets_several_fields_at_one_version(conversation: Any) -> None:
     assert conversation.version() == version
 
 
-def test_update_of_nothing_or_of_no_mapping_is_refused(conversation: Any) -> None:
-    for values in ({}, [("a", 1)], "ab", 7):
+def test_update_takes_what_dict_takes(conversation: Any) -> None:
+    conversation.state.update([("a", 1), ("b", 2)], c=3)
+    version = conversation.version()
+    assert conversation.state.update({}) == conversation.state.update() == version
+    assert conversation.state.all() == {"a": 1, "b": 2, "c": 3}
+
+
+def test_update_of_no_mapping_is_refused(conversation: Any) -> None:
+    for values in (["a", 1], "abc", 7, [(1, 2, 3)]):
         with pytest.raises(errors.InvalidField):
             conversation.state.update(values)
     assert not conversation.exists()
@@ -162,7 +170,7 @@ def test_append_grows_a_list_from_nothing_and_keeps_order_and_types(conversation
     items = [1, "two", {"three": [3]}, None, [], Decimal("4.50"), (5,), datetime(2024, 1, 1, tzinfo=UTC)]
     for item in items:
         conversation.state.append("history", item)
-    found = conversation.state.get("history")
+    found = conversation.state.all()["history"]
     assert (found, list(map(type, found))) == (items, list(map(type, items)))
 
 

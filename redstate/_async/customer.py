@@ -1,0 +1,255 @@
+"""One customer, as a process holds it: what is known of a person beyond a single conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from redstate._async.contention import AsyncContention
+from redstate._async.record import AsyncRecord
+from redstate._async.state import AsyncState
+from redstate._call import Mutation
+from redstate.calls import customer as customer_calls
+from redstate.calls import record as record_calls
+from redstate.calls import state as state_calls
+from redstate.calls.customer import CustomerConversation, CustomerEvent, Updates, WholeCustomer
+from redstate.errors import ConflictError
+
+
+class AsyncCustomer:
+    """A handle of a customer; cheap, and free of I/O until it is used. Obtained as ``store.customer(id)``.
+
+    A customer is shared by all its conversations, in all processes, and lives longer than they do: 90 days after its
+    last change, unless the store or the handle says otherwise.
+
+    A customer is *not* atomic with conversations. Each is a record of its own, and there is no change of both: a
+    process that dies between the two leaves one changed and the other not. What belongs together goes into one of
+    them; ``merge_conversation`` carries over what is left at the end, once, and can be repeated until it succeeds.
+
+    Arguments and errors of changes are those of :class:`AsyncState`.
+
+    Attributes:
+        id: as given.
+        key: the Redis key of its record.
+        state: its fields.
+    """
+
+    __slots__ = ("_record", "id", "key", "state")
+
+    def __init__(self, customer_id: str, record: AsyncRecord) -> None:
+        self.id = customer_id
+        self.key = record.key
+        self._record = record
+        self.state = AsyncState(record)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id!r}>"
+
+    # Fields
+
+    async def get(self, field: str, default: Any = None) -> Any:
+        """The value of a field, or ``default``; as ``state.get``."""
+        return await self.state.get(field, default)
+
+    async def all(self) -> dict[str, Any]:
+        """Every field in the order in which they came, read at one version, as plain data; as ``state.all``."""
+        return await self.state.all()
+
+    async def update(
+        self,
+        values: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None,
+        /,
+        *,
+        op_id: str | None = None,
+        expected_version: int | None = None,
+        **fields: Any,
+    ) -> int:
+        """Set several fields, all or none. Returns the customer's new version.
+
+        Args:
+            values: fields by name, also such as are no Python names.
+            fields: further ones, as keywords.
+        """
+        return await self.state.update(values, op_id=op_id, expected_version=expected_version, **fields)
+
+    async def increment(
+        self, field: str, by: int = 1, *, op_id: str | None = None, expected_version: int | None = None
+    ) -> int:
+        """Add a whole number to a field; an absent one counts as 0. Returns the new value."""
+        return await self.state.increment(field, by, op_id=op_id, expected_version=expected_version)
+
+    async def append(
+        self,
+        field: str,
+        item: Any,
+        cap: int | None = None,
+        *,
+        op_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> int:
+        """Append an item to a list; an absent one counts as empty. Returns the customer's new version.
+
+        Args:
+            field: which.
+            item: what.
+            cap: how many items are kept, the newest ones; all by default.
+
+        Raises:
+            WrongType: the field holds no list.
+            TooLarge: the list would exceed the cap on a value's bytes.
+            ConflictError: with a cap, others changed the field first for as long as a call may take.
+        """
+        if cap is None:
+            return await self.state.append(field, item, op_id=op_id, expected_version=expected_version)
+        record = self._record
+        contention = AsyncContention(record.key, record.timeout)
+        while await contention.another():
+            raw = await record.ask(state_calls.fetch(record.key, field))
+            call = customer_calls.append_capped(record.codec, record.key, field, item, cap, raw)
+            try:
+                return await record.apply(call, op_id, expected_version)
+            except ConflictError as conflict:
+                if conflict.field is None:
+                    raise
+        raise AssertionError("another() ends by raising")
+
+    # Conversations
+
+    async def link(self, conversation_id: str) -> bool:
+        """Put a conversation on the customer's list. Returns whether it was not there yet.
+
+        Nothing is linked by itself: neither obtaining a handle nor changing a conversation does it. Merging one that
+        is not on the list puts it there.
+
+        Raises:
+            InvalidId: the id cannot name a conversation.
+        """
+        record = self._record
+        return await self._judged(
+            lambda seen, now: customer_calls.link(record.codec, record.key, conversation_id, seen, now)
+        )
+
+    async def conversations(self, limit: int = 20) -> list[CustomerConversation]:
+        """The customer's conversations, the one that was linked last first.
+
+        Args:
+            limit: how many. The last 1,000 are kept, or as many as fit 128 KiB (which takes ids of over 90 bytes).
+        """
+        return await self._record.ask(customer_calls.conversations(self.key, limit))
+
+    async def merge_conversation(self, conversation_id: str, updates: Updates | None = None) -> bool:
+        """Carry over what a conversation that has ended leaves behind; once, whoever else attempts it and however late.
+
+        It sets ``last_conversation`` (its id) and ``last_interaction`` (a ``datetime``: the server's time, UTC),
+        applies the updates, and marks the conversation as merged on the list of conversations: all in one change, on
+        the condition that there is no such mark. The mark lasts as long as the customer and its place on the list do:
+        once 1,000 later ones were linked, the conversation is forgotten, and merging it again would do so anew.
+
+        Args:
+            conversation_id: which; it need not be linked, or exist any more.
+            updates: fields to set, or a function that makes them of the profile (all fields, a dict of its own). Where
+                another writer comes first it is called again with the newest profile, so it should do nothing else.
+
+        Returns:
+            Whether it was this call that merged; False where that has happened before. After ``OutcomeUnknown`` just
+            repeat it: False then means that it has taken effect.
+
+        Raises:
+            InvalidId: the id cannot name a conversation.
+            InvalidField: the function returned no mapping.
+            ConflictError: others came first for as long as a call may take.
+        """
+        record = self._record
+        return await self._judged(
+            lambda seen, now: customer_calls.merge(record.codec, record.key, conversation_id, updates, seen, now),
+            # A function may have looked at any field.
+            on_whole=callable(updates),
+        )
+
+    # History
+
+    async def add_history(self, event: str, /, *, op_id: str | None = None, **data: Any) -> int:
+        """Note that something happened, with the server's time. Returns the customer's new version.
+
+        The last 200 events are kept, or as many as fit 64 KiB; at least the newest.
+
+        Args:
+            event: what, 1 to 256 characters.
+            op_id: as in the state.
+            data: further facts, by name.
+        """
+        record = self._record
+        return await record.apply(customer_calls.note(record.codec, record.key, event, data), op_id)
+
+    async def history(self, limit: int = 20) -> list[CustomerEvent]:
+        """The last events, newest first.
+
+        Raises:
+            CorruptState: the history holds bytes that redstate did not write.
+        """
+        return await self._record.ask(customer_calls.history(self._record.codec, self.key, limit))
+
+    # The whole
+
+    async def context(self, limit: int = 10) -> dict[str, Any]:
+        """What an agent should know at the beginning: the profile and the last conversations, read at one version.
+
+        Args:
+            limit: how many conversations.
+
+        Returns:
+            Every field by its name, and under ``conversations`` a list of dicts with ``id``, ``linked_at`` and
+            ``ended_at``, newest first; a field of the customer's own that has that name stands in its place. A
+            customer of whom nothing is known has an empty list only.
+        """
+        customer_calls.checked_limit(limit)
+        record = self._record
+        seen = await record.ask(customer_calls.whole(record.key))
+        return customer_calls.context(record.codec, record.key, seen, limit)
+
+    async def version(self) -> int:
+        """The version of its last change, which only rises; 0 where it does not exist."""
+        return await self._record.ask(record_calls.version(self.key))
+
+    async def exists(self) -> bool:
+        """Whether there is anything of it in the store."""
+        return await self.version() != 0
+
+    async def ttl(self) -> float | None:
+        """Seconds until it expires; None where it does not exist."""
+        return await self._record.ask(record_calls.remaining(self.key))
+
+    async def delete(self, *, op_id: str | None = None, expected_version: int | None = None) -> bool:
+        """Forget the customer: fields, conversations, marks and history. Returns whether it existed.
+
+        Its conversations stay. Version and journals stay for ten minutes, as those of a deleted conversation do.
+        """
+        call = record_calls.delete(self.key)
+        return await self._record.apply(call, op_id, expected_version, record_calls.DELETED_WINDOW_MS)
+
+    async def _judged(
+        self, judge: Callable[[WholeCustomer, int], Mutation[int] | None], *, on_whole: bool = False
+    ) -> bool:
+        """Make the change that ``judge`` makes of the newest record; again where another writer came first.
+
+        Args:
+            judge: called with the record and the server's time; returns None where nothing is to be done.
+            on_whole: whether any change of the record meanwhile counts, and not only one of what the change expects.
+
+        Returns:
+            Whether there was something to do.
+        """
+        record = self._record
+        contention = AsyncContention(record.key, record.timeout)
+        while await contention.another():
+            now = await record.ask(customer_calls.server_time(record.key))
+            seen = await record.ask(customer_calls.whole(record.key))
+            call = judge(seen, now)
+            if call is None:
+                return False
+            try:
+                await record.apply(call, expected_version=seen.snapshot.version if on_whole else None)
+            except ConflictError:
+                continue
+            return True
+        raise AssertionError("another() ends by raising")

@@ -1,0 +1,254 @@
+# Generated from redstate/_async/cache.py by tools/generate_sync.py. Do not edit: edit that file.
+"""The cache: values that any process can load again, each loaded by one at a time."""
+
+from __future__ import annotations
+
+import functools
+import random
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
+
+from redstate import _keys
+from redstate._sync.record import Record
+from redstate.calls import cache as cache_calls
+from redstate.calls.cache import Entry, Function, Loader, Terms
+from redstate.errors import RedstateError
+from redstate.transport.waits import ThreadWaits, pauses
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+P = ParamSpec("P")
+
+
+class CachedFunction(Protocol[P, T_co]):
+    """What ``store.cached`` makes of a function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
+        """The cached result of these arguments, loaded by the function where there is none."""
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Drop the cached result of these arguments, in every process."""
+
+
+class Cache:
+    """Values that any process can load again. Obtained as ``store.cache``.
+
+    Keys are any text of 1 to 512 UTF-8 bytes, and values whatever state can hold, under the same limits. What is
+    returned from the cache is a fresh copy each time. Spans are seconds, judged by the server's clock alone.
+
+    An entry lives 90 to 100 % of its ``ttl``, at random, so that entries made together do not expire together.
+
+    Every method raises ``InvalidId`` or ``InvalidTTL`` before anything is sent, ``CorruptState`` where an entry holds
+    bytes that redstate did not write, and ``StoreError`` where the server cannot be asked.
+    """
+
+    __slots__ = ("_prefix", "_record", "_waits")
+
+    def __init__(self, prefix: str, record: Record) -> None:
+        self._prefix = prefix
+        self._record = record
+        self._waits = ThreadWaits()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The fresh value of a key, or ``default``; pass ``redstate.ABSENT`` to tell a cached None from nothing.
+
+        Costs one round trip, and a further one for each tag of the entry.
+
+        Raises:
+            CorruptState, UnknownType: what is there cannot be read; set or delete it to go on.
+        """
+        name = _keys.cache_key(self._prefix, key)
+        entry = self._record.ask(cache_calls.get(name))
+        if entry is None or not self._in_force(entry):
+            return default
+        return cache_calls.decoded(self._record.codec, name, entry)
+
+    def set(self, key: str, value: Any, ttl: float | None = None, *, tags: Iterable[str] = ()) -> None:
+        """Cache a value. A load of the key that is under way is not kept.
+
+        Args:
+            value: anything that state can hold; None too.
+            ttl: seconds that it lives at most, and nine tenths of that at least; 300 by default.
+            tags: up to 16 names, by each of which it can be invalidated.
+
+        Raises:
+            UnsupportedValue, TooLarge: the value cannot be stored.
+        """
+        record = self._record
+        name = _keys.cache_key(self._prefix, key)
+        terms = cache_calls.terms(self._prefix, ttl, tags)
+        marks = self._marks(terms)
+        record.ask(cache_calls.assign(record.codec, name, _token(), value, _spread(terms.fresh_ms), marks))
+        self._waits.wake(name)
+
+    def delete(self, key: str) -> None:
+        """Drop the value of a key, in every process. A load of it that is under way is not kept."""
+        name = _keys.cache_key(self._prefix, key)
+        self._record.ask(cache_calls.delete(name))
+        self._waits.wake(name)
+
+    def invalidate(self, key: str) -> None:
+        """The same as ``delete``, under the name that goes with ``invalidate_tag``."""
+        self.delete(key)
+
+    def invalidate_tag(self, tag: str) -> None:
+        """Drop every value that carries the tag, in every process, at the cost of one call however many there are.
+
+        A load under such a tag that is under way is not served from the cache either: only one that begins later is.
+        """
+        self._record.ask(cache_calls.invalidate_tag(self._prefix, tag))
+
+    def get_or_set(
+        self,
+        key: str,
+        loader: Loader[T],
+        ttl: float | None = None,
+        *,
+        tags: Iterable[str] = (),
+        stale: float = 0.0,
+        negative_ttl: float | None = None,
+        lease: float = 10.0,
+    ) -> T:
+        """The value of a key; where there is none, the loader's, which runs once across all processes.
+
+        Whoever finds nothing fresh first takes a lease and loads. The others get the stale value if there is one, and
+        wait otherwise, no longer than the lease. If the loader raises, its caller gets the exception and the next in
+        line loads, one at a time. If its process dies, the lease runs out first. A loader that runs longer than its
+        lease has lost it: its caller gets the value, but the value is not kept. Nor is it if the key was invalidated
+        meanwhile. A loader must not ask for its own key: it would wait for itself.
+
+        Args:
+            loader: called without arguments. Its own caller gets its very result; the others get copies.
+            ttl: seconds that the value is fresh at most, and nine tenths of that at least; 300 by default.
+            tags: up to 16 names, by each of which the value can be invalidated.
+            stale: seconds after that for which it still serves those who come while another loads.
+            negative_ttl: the ttl of a None, which says that there is nothing to load; 30, or ``ttl`` if that is
+                shorter, by default; 0 keeps no None. A None is never served stale.
+            lease: seconds that the loader may take, up to 3,600.
+
+        Raises:
+            UnsupportedValue, TooLarge: what the loader returned cannot be stored.
+            StoreError: the server could not be asked, or could not keep the value.
+        """
+        cache_calls.checked_loader(loader, cache_calls.PLAIN)
+        terms = cache_calls.terms(self._prefix, ttl, tags, stale, negative_ttl, lease)
+        return self._found_or_loaded(_keys.cache_key(self._prefix, key), loader, terms)
+
+    def cached(
+        self,
+        ttl: float | None = None,
+        *,
+        key: str | Callable[..., str] | None = None,
+        tags: Iterable[str] = (),
+        stale: float = 0.0,
+        negative_ttl: float | None = None,
+        lease: float = 10.0,
+    ) -> Callable[[Function[P, T]], CachedFunction[P, T]]:
+        """Decorate a function so that its results are cached, by its arguments.
+
+        The key is made of the function's module and qualified name and of its arguments, defaults included, which must
+        be values that state can hold. Functions of the same name share results: give a ``key`` to those defined in
+        scripts or inside other functions. The decorated function has ``invalidate(*args)``.
+
+        Args:
+            key: a name in place of the function's own; or a function of the same arguments that returns the whole
+                key, for arguments that cannot be stored, such as the ``self`` of a method.
+            ttl, tags, stale, negative_ttl, lease: as for ``get_or_set``.
+
+        Raises:
+            InvalidInput: what is decorated, or the key, is no function of the right kind.
+        """
+        terms = cache_calls.terms(self._prefix, ttl, tags, stale, negative_ttl, lease)
+
+        def decorate(function: Function[P, T]) -> CachedFunction[P, T]:
+            cache_calls.checked_function(function, cache_calls.PLAIN)
+            key_of = cache_calls.key_maker(self._record.codec, self._prefix, function, key)
+
+            @functools.wraps(function)
+            def cached(*args: P.args, **kwargs: P.kwargs) -> T:
+                name = _keys.cache_key(self._prefix, key_of(args, kwargs))
+                return self._found_or_loaded(name, lambda: function(*args, **kwargs), terms)
+
+            def invalidate(*args: P.args, **kwargs: P.kwargs) -> None:
+                self.delete(key_of(args, kwargs))
+
+            cached.__dict__["invalidate"] = invalidate
+            return cast(CachedFunction[P, T], cached)
+
+        return decorate
+
+    def _found_or_loaded(self, name: str, loader: Loader[T], terms: Terms) -> T:
+        token = _token()
+        entry = self._found_or_claimed(name, token, terms.lease_ms)
+        if entry is None:
+            return self._loaded(name, token, loader, terms)
+        found: T = cache_calls.decoded(self._record.codec, name, entry)
+        return found
+
+    def _found_or_claimed(self, name: str, token: str, lease_ms: int) -> Entry | None:
+        """A valid entry; None once the lease is ours."""
+        rejected = ""
+        pause = pauses()
+        waited = False
+        try:
+            while True:
+                claim = self._record.ask(cache_calls.claim(name, token, lease_ms, rejected))
+                if claim.entry is not None:
+                    if self._in_force(claim.entry):
+                        return claim.entry
+                    rejected = claim.entry.id
+                elif claim.wait_ms:
+                    waited = True
+                    self._waits.pause(name, next(pause), claim.wait_ms / 1000)
+                else:
+                    return None
+        finally:
+            if waited:  # whoever followed this one must see for himself, also where this one was cancelled
+                self._waits.wake(name)
+
+    def _loaded(self, name: str, token: str, loader: Loader[T], terms: Terms) -> T:
+        """The loader's value, kept if the lease still holds."""
+        record = self._record
+        try:
+            try:
+                # Before the load begins: what is invalidated from here on leaves the entry with a mark of the past.
+                marks = self._marks(terms)
+                value = loader()
+                spans = (terms.negative_ms, 0) if value is None else (terms.fresh_ms, terms.stale_ms)
+                if spans[0] == 0:
+                    call = cache_calls.release(name, token)
+                else:
+                    call = cache_calls.store(record.codec, name, token, value, _spread(spans[0]), spans[1], marks)
+            except BaseException as failure:
+                self._release(name, token, failure)
+                raise
+            record.ask(call)
+            return value
+        finally:
+            self._waits.wake(name)
+
+    def _release(self, name: str, token: str, failure: BaseException) -> None:
+        """Give the lease back after a failure, which is what the caller is told of whatever happens here."""
+        try:
+            self._record.ask(cache_calls.release(name, token))
+        except RedstateError as error:
+            failure.add_note(f"Its lease could not be given back and will run out by itself: {error.message}")
+
+    def _marks(self, terms: Terms) -> dict[str, str]:
+        """The mark of each tag, by the tag's key."""
+        life_ms = terms.fresh_ms + terms.stale_ms + terms.lease_ms
+        return {tag: self._record.ask(cache_calls.new_mark(tag, _token(), life_ms)) for tag in terms.tags}
+
+    def _in_force(self, entry: Entry) -> bool:
+        """Whether none of the entry's tags was invalidated since its load began."""
+        found = [self._record.ask(cache_calls.mark_in_force(tag)) for tag, _ in entry.marks]
+        return found == [mark.encode() for _, mark in entry.marks]
+
+
+def _token() -> str:
+    return secrets.token_hex(16)
+
+
+def _spread(ttl_ms: int) -> int:
+    return cache_calls.spread(ttl_ms, random.random())  # noqa: S311 - spreads load, guards nothing

@@ -1,0 +1,286 @@
+"""Calls on the cache: entries, the lease of the one who loads, and the marks by which a tag invalidates.
+
+An entry carries, for each of its tags, the mark that the tag had before its load began. Invalidating a tag takes the
+mark away, and the next load under that tag makes a new one: an entry is valid while its marks are the ones in force.
+Equality of random marks judges, no clock; and a tag that the server dropped can only make entries invalid, never valid.
+
+Everything here may be repeated freely when a reply is lost: the scripts say why, each for itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, ParamSpec, TypeVar
+
+from redstate import _keys, _scripts
+from redstate._call import Query
+from redstate._codec import Codec
+from redstate.errors import CorruptState, InvalidInput, InvalidTTL
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Loader = Callable[[], T]
+AsyncLoader = Callable[[], Awaitable[T]]
+Function = Callable[P, T]
+AsyncFunction = Callable[P, Awaitable[T]]
+
+_GET = _scripts.load("cache_get")
+_CLAIM = _scripts.load("cache_claim")
+_STORE = _scripts.load("cache_store")
+_SET = _scripts.load("cache_set")
+_RELEASE = _scripts.load("cache_release")
+_MARK = _scripts.load("cache_mark")
+
+DEFAULT_TTL = 300.0
+SPREAD = 0.1
+MAX_TAGS = 16
+AWAITED, PLAIN = True, False
+_NEGATIVE_TTL = 30.0
+_LONGEST_TTL, _LONGEST_LEASE = 315_360_000.0, 3_600.0
+_VALUE, _MARK_FIELD = "v", "m"
+_FIELDS = (_VALUE, "i", "t", "u", "k", "n", "l")
+_TAGGED = re.compile(r"([0-9a-f]{32})([!-:<-~]+)")
+
+
+class Absent(Enum):
+    """The type of ``redstate.ABSENT``, which tells "nothing is cached" from a cached None.
+
+    Pass it as the default: ``cache.get(key, redstate.ABSENT) is redstate.ABSENT``.
+    """
+
+    ABSENT = "absent"
+
+    def __repr__(self) -> str:
+        return "redstate.ABSENT"
+
+
+ABSENT: Final = Absent.ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How an entry is loaded and kept, validated: spans in milliseconds, the keys of its tags."""
+
+    fresh_ms: int
+    stale_ms: int
+    negative_ms: int
+    lease_ms: int
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A value, still encoded; ``marks`` are pairs of a tag's key and the mark it had when the load began."""
+
+    id: str
+    marks: tuple[tuple[str, str], ...]
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a claim brought: an entry to use; else the lease (``wait_ms`` 0), or how long that of another still runs."""
+
+    entry: Entry | None
+    wait_ms: int = 0
+
+
+def terms(
+    prefix: str,
+    ttl: float | None,
+    tags: Iterable[str],
+    stale: float = 0.0,
+    negative_ttl: float | None = None,
+    lease: float = 10.0,
+) -> Terms:
+    """The terms of an entry.
+
+    Raises:
+        InvalidTTL: a span is no usable number of seconds.
+        InvalidInput, InvalidId: the tags are no collection of at most 16 names.
+    """
+    ttl = DEFAULT_TTL if ttl is None else ttl
+    fresh_ms = _milliseconds("ttl", ttl)
+    return Terms(
+        fresh_ms=fresh_ms,
+        stale_ms=_milliseconds("stale", stale, least=0.0),
+        negative_ms=min(fresh_ms, round(_NEGATIVE_TTL * 1000))
+        if negative_ttl is None
+        else _milliseconds("negative_ttl", negative_ttl, least=0.0),
+        lease_ms=_milliseconds("lease", lease, most=_LONGEST_LEASE),
+        tags=_tag_keys(prefix, tags),
+    )
+
+
+def _milliseconds(name: str, seconds: float, *, least: float = 0.001, most: float = _LONGEST_TTL) -> int:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise InvalidTTL(f"{name} must be a number of seconds, not {type(seconds).__name__}")
+    if not math.isfinite(seconds) or not least <= seconds <= most:
+        raise InvalidTTL(f"{name} is out of range", next_step=f"Pass a number of seconds from {least:g} to {most:,.0f}")
+    return round(seconds * 1000)
+
+
+def _tag_keys(prefix: str, tags: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
+        raise InvalidInput(
+            f"tags must be a collection of names, not {type(tags).__name__}", next_step='Pass tags=("name",)'
+        )
+    keys = tuple(dict.fromkeys(_keys.tag_key(prefix, tag) for tag in tags))
+    if len(keys) > MAX_TAGS:
+        raise InvalidInput(f"{len(keys)} tags are too many", next_step=f"Use at most {MAX_TAGS} on one entry")
+    return keys
+
+
+def spread(ttl_ms: int, share: float) -> int:
+    """An expiry of 90 to 100 % of ``ttl_ms``, for a ``share`` from 0 to 1: what was made together ends apart."""
+    return max(1, round(ttl_ms * (1 - SPREAD * share)))
+
+
+def get(key: str) -> Query[Entry | None]:
+    """The fresh entry, if there is one."""
+
+    def parse(reply: bytes) -> Entry | None:
+        return None if reply == b"0" else _entry(key, reply)
+
+    return Query(key, (*_GET.evalsha, key), parse, _VALUE, _GET)
+
+
+def claim(key: str, token: str, lease_ms: int, rejected: str) -> Query[Claim]:
+    """The entry, or the right to load it, or how long to wait for the one who does.
+
+    Args:
+        token: names this load; unguessable, used once.
+        rejected: the id of an entry whose marks are no longer in force; "" for none.
+    """
+
+    def parse(reply: bytes) -> Claim:
+        if reply == b"3":
+            return Claim(None)
+        if reply.startswith(b"4 "):
+            return Claim(None, int(reply[2:]))
+        return Claim(_entry(key, reply))
+
+    return Query(key, (*_CLAIM.evalsha, key, token, str(lease_ms), rejected), parse, _VALUE, _CLAIM)
+
+
+def store(
+    codec: Codec, key: str, token: str, value: Any, fresh_ms: int, stale_ms: int, marks: Mapping[str, str]
+) -> Query[bool]:
+    """Keep what was loaded under the lease of ``token``. Returns whether it was still in force."""
+    words = (*_STORE.evalsha, key, *_written(codec, token, value, fresh_ms, stale_ms, marks))
+    return Query(key, words, lambda reply: int(reply) == 1, script=_STORE)
+
+
+def assign(codec: Codec, key: str, token: str, value: Any, fresh_ms: int, marks: Mapping[str, str]) -> Query[None]:
+    """Set the entry, whatever was there; ``token`` becomes its id."""
+    words = (*_SET.evalsha, key, *_written(codec, token, value, fresh_ms, 0, marks))
+    return Query(key, words, lambda reply: None, script=_SET)
+
+
+def _written(
+    codec: Codec, token: str, value: Any, fresh_ms: int, stale_ms: int, marks: Mapping[str, str]
+) -> tuple[str, bytes, str, str, str]:
+    tagged = ";".join(mark + tag for tag, mark in marks.items())
+    return token, codec.encode(value, "value"), str(fresh_ms), str(stale_ms), tagged
+
+
+def release(key: str, token: str) -> Query[bool]:
+    """Give the lease back. Returns whether it was still held."""
+    return Query(key, (*_RELEASE.evalsha, key, token), lambda reply: int(reply) == 1, script=_RELEASE)
+
+
+def delete(key: str) -> Query[None]:
+    """Take the entry out, with the lease of a load under way: what that load brings will not be kept."""
+    return Query(key, ("HDEL", key, *_FIELDS), lambda reply: None)
+
+
+def new_mark(tag: str, mark: str, life_ms: int) -> Query[str]:
+    """The mark of a tag in force, which is ``mark`` where it had none."""
+    words = (*_MARK.evalsha, tag, mark, str(life_ms))
+    return Query(tag, words, lambda reply: reply.decode("ascii"), _MARK_FIELD, _MARK)
+
+
+def mark_in_force(tag: str) -> Query[bytes | None]:
+    """The mark of a tag; None where it has none."""
+    return Query(tag, ("HGET", tag, _MARK_FIELD), lambda reply: reply)
+
+
+def invalidate_tag(prefix: str, tag: str) -> Query[None]:
+    """Take the tag's mark away: no entry that carries it is valid any more."""
+    key = _keys.tag_key(prefix, tag)
+    return Query(key, ("HDEL", key, _MARK_FIELD), lambda reply: None)
+
+
+def decoded(codec: Codec, key: str, entry: Entry) -> Any:
+    """The value of an entry, as a fresh copy."""
+    return codec.decode(entry.value, key=key, field=_VALUE)
+
+
+def _entry(key: str, reply: bytes) -> Entry:
+    _, entry_id, tagged, value = reply.split(b" ", 3)
+    marks = []
+    for part in tagged.decode("latin-1").split(";") if tagged else ():
+        found = _TAGGED.fullmatch(part)
+        if found is None:
+            raise CorruptState(f"The tags of {key} are none that redstate wrote", key=key, field="t")
+        marks.append((found[2], found[1]))
+    return Entry(entry_id.decode("ascii"), tuple(marks), value)
+
+
+def checked_loader(loader: Any, awaited: bool) -> None:
+    """Refuses what the store's colour cannot call.
+
+    Raises:
+        InvalidInput: it is no function, or an async one in a blocking store.
+    """
+    if not callable(loader):
+        raise InvalidInput(f"A loader must be a function, not {type(loader).__name__}")
+    if not awaited and inspect.iscoroutinefunction(loader):
+        raise InvalidInput("A Store cannot await an async function", next_step="Use an AsyncStore, or a plain function")
+
+
+def checked_function(function: Any, awaited: bool) -> None:
+    """Refuses to decorate what the store's colour cannot call.
+
+    Raises:
+        InvalidInput: it is no function, or not of the store's colour.
+    """
+    checked_loader(function, awaited)
+    if awaited and not inspect.iscoroutinefunction(function):
+        raise InvalidInput("An AsyncStore caches async functions", next_step="Use a Store, or an async function")
+
+
+def key_maker(
+    codec: Codec, prefix: str, function: Callable[..., Any], key: str | Callable[..., str] | None
+) -> Callable[[tuple[Any, ...], dict[str, Any]], str]:
+    """What makes the cache key of a call from its arguments.
+
+    Args:
+        key: a function of the same arguments that returns the whole key; or a name in place of the function's own.
+
+    Raises:
+        InvalidInput, InvalidId: it is neither, or the name is too long.
+    """
+    if callable(key):
+        chosen = key
+        return lambda args, named: chosen(*args, **named)
+    if key is not None and type(key) is not str:
+        raise InvalidInput(f"key must be a name or a function, not {type(key).__name__}")
+    name = f"{function.__module__}.{function.__qualname__}" if key is None else key
+    signature = inspect.signature(function)
+
+    def make(args: tuple[Any, ...], named: dict[str, Any]) -> str:
+        bound = signature.bind(*args, **named)
+        bound.apply_defaults()
+        # f(1), f(x=1) and a default of 1 are one call; the order of keywords says nothing.
+        arguments = codec.encode([list(bound.args), sorted(bound.kwargs.items())], f"{name}()")
+        return f"{name}:{hashlib.blake2b(arguments, digest_size=20).hexdigest()}"
+
+    _keys.cache_key(prefix, f"{name or '?' * 512}:{'0' * 40}")
+    return make

@@ -1,0 +1,263 @@
+"""Calls on a customer's record: profile, conversations (each merged once), history."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from redstate import _keys, _scripts
+from redstate._call import Mutation, Query, version_of
+from redstate._codec import Codec
+from redstate.calls.commit import Commit
+from redstate.calls.record import Snapshot, snapshot
+from redstate.calls.state import checked_mapping, everything
+from redstate.errors import CorruptState, InvalidField, InvalidInput, WrongType
+
+_NOTE = _scripts.load("customer_note")
+
+MOST_CONVERSATIONS = 1_000
+MOST_EVENTS = 200
+# Both lists travel with each read of the whole customer, so long ids and large events shorten them.
+_MOST_LINK_BYTES = 128 * 1024
+_MOST_HISTORY_BYTES = 64 * 1024
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LINK = re.compile(rb"(\d{16})(\d{16})(\d{4})")
+_EVENT = re.compile(rb"(\d{16})(\d{10})")
+_COUNT = 6  # digits before the first event: how many there are
+
+Updates = Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]]
+"""What a merge changes: fields by name, or what makes them of the profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerConversation:
+    """A conversation of a customer.
+
+    Attributes:
+        id: as given.
+        linked_at: when it was linked, server time, UTC.
+        ended_at: when it was merged; None until then.
+    """
+
+    id: str
+    linked_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerEvent:
+    """Something that happened to a customer.
+
+    Attributes:
+        at: when, server time, UTC.
+        event: what.
+        data: what else was given.
+    """
+
+    at: datetime
+    event: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeCustomer:
+    """The whole record at one version: its fields, still encoded, and its list of conversations, still packed."""
+
+    snapshot: Snapshot
+    links: bytes | None
+
+
+def server_time(key: str) -> Query[int]:
+    """The server's clock in microseconds."""
+    return Query(key, ("TIME",), lambda reply: int(reply[0]) * 1_000_000 + int(reply[1]))
+
+
+def whole(key: str) -> Query[WholeCustomer]:
+    """The whole record in one atomic read."""
+    inner = snapshot(key)
+
+    def parse(reply: list[bytes]) -> WholeCustomer:
+        fields = dict(zip(reply[::2], reply[1::2], strict=True))
+        return WholeCustomer(inner.parse(reply), fields.get(_keys.LINKS.encode()))
+
+    return Query(key, inner.words, parse)
+
+
+def conversations(key: str, limit: int) -> Query[list[CustomerConversation]]:
+    """The conversations, newest first."""
+    checked_limit(limit)
+    return Query(key, ("HGET", key, _keys.LINKS), lambda raw: newest(key, raw, limit), _keys.LINKS)
+
+
+def newest(key: str, links: bytes | None, limit: int) -> list[CustomerConversation]:
+    """The last conversations of a packed list, newest first."""
+    found = list(_unpack(key, links).items())[-limit:]
+    return [
+        CustomerConversation(name, _moment(linked), _moment(ended) if ended else None)
+        for name, (linked, ended) in reversed(found)
+    ]
+
+
+def context(codec: Codec, key: str, customer: WholeCustomer, limit: int) -> dict[str, Any]:
+    """Profile and last conversations as plain data; a field of the name "conversations" comes before the list."""
+    last = [
+        {"id": found.id, "linked_at": found.linked_at, "ended_at": found.ended_at}
+        for found in newest(key, customer.links, limit)
+    ]
+    return {"conversations": last, **everything(codec, key, customer.snapshot)}
+
+
+def link(codec: Codec, key: str, conversation_id: str, customer: WholeCustomer, now: int) -> Mutation[int] | None:
+    """Put a conversation on the list, if nobody else changes that meanwhile; None where it is there."""
+    _keys.check_id(conversation_id, "conversation id")
+    links = _unpack(key, customer.links)
+    if conversation_id in links:
+        return None
+    links[conversation_id] = (now, 0)
+    return _relinked(customer.links, links).call(codec.limits, key)
+
+
+def merge(
+    codec: Codec, key: str, conversation_id: str, updates: Updates | None, customer: WholeCustomer, now: int
+) -> Mutation[int] | None:
+    """Mark a conversation as merged, if nobody else changes its mark meanwhile; None where it is marked.
+
+    Args:
+        codec: encodes the fields.
+        key: the record.
+        conversation_id: the conversation that has ended.
+        updates: what else changes; a function of the profile must be sent on the condition that its version stands.
+        customer: the record as it was read.
+        now: the server's time in microseconds.
+    """
+    _keys.check_id(conversation_id, "conversation id")
+    links = _unpack(key, customer.links)
+    linked, ended = links.get(conversation_id, (now, 0))
+    if ended:
+        return None
+    links[conversation_id] = (linked, now)
+    commit = _relinked(customer.links, links)
+    if updates is None:
+        updates = {}
+    elif callable(updates):
+        updates = updates(everything(codec, key, customer.snapshot))
+    own = {"last_conversation": conversation_id, "last_interaction": _moment(now)}
+    for name, value in {**checked_mapping(updates), **own}.items():
+        commit.set(_keys.state_field(name), codec.encode(value, name))
+    return commit.call(codec.limits, key)
+
+
+def append_capped(codec: Codec, key: str, name: str, item: Any, cap: int, raw: bytes | None) -> Mutation[int]:
+    """Append to a list and keep its newest items, if the field still is what was read. Returns the new version.
+
+    Raises:
+        WrongType: the field holds no list.
+    """
+    field = _keys.state_field(name)
+    if type(cap) is not int or cap < 1:
+        raise InvalidInput("cap is no number of items", next_step="Pass an int from 1")
+    items = [] if raw is None else codec.decode(raw, key=key, field=field)
+    if type(items) is not list:
+        raise WrongType(f"Field {name!r} of {key} does not hold a list", key=key, field=name)
+    kept = [*items, item][-cap:]
+    return Commit().expect(field, raw).set(field, codec.encode(kept, name)).call(codec.limits, key)
+
+
+def note(codec: Codec, key: str, event: str, data: Mapping[str, Any]) -> Mutation[int]:
+    """Append an event to the history. Returns the new version."""
+    if type(event) is not str or not event or len(event) > _keys.MAX_FIELD_BYTES:
+        raise InvalidField("The event has no usable name", next_step="Pass a str of 1 to 256 characters")
+    encoded = codec.encode([event, dict(data)], event)
+    return Mutation(_NOTE, key, (str(MOST_EVENTS), str(_MOST_HISTORY_BYTES), encoded), version_of, _keys.HISTORY)
+
+
+def history(codec: Codec, key: str, limit: int) -> Query[list[CustomerEvent]]:
+    """The history, newest first."""
+    checked_limit(limit)
+
+    def parse(raw: bytes | None) -> list[CustomerEvent]:
+        return [_event(codec, key, at, encoded) for at, encoded in reversed(_events(key, raw)[-limit:])]
+
+    return Query(key, ("HGET", key, _keys.HISTORY), parse, _keys.HISTORY)
+
+
+def checked_limit(limit: int) -> int:
+    """The number of entries to return, if it is one.
+
+    Raises:
+        InvalidInput: it is no positive int.
+    """
+    if type(limit) is not int or limit < 1:
+        raise InvalidInput("limit is no number of entries", next_step="Pass an int from 1")
+    return limit
+
+
+def _relinked(seen: bytes | None, links: dict[str, tuple[int, int]]) -> Commit:
+    return Commit().expect(_keys.LINKS, seen).set(_keys.LINKS, _pack(links))
+
+
+def _pack(links: dict[str, tuple[int, int]]) -> bytes:
+    """The newest that fit, oldest first: when linked and when merged (sixteen digits each), size (four digits), id."""
+    entries: list[bytes] = []
+    room = _MOST_LINK_BYTES
+    for name, (linked, ended) in list(reversed(links.items()))[:MOST_CONVERSATIONS]:
+        raw = name.encode()
+        entries.append(b"%016d%016d%04d%b" % (linked, ended, len(raw), raw))
+        room -= len(entries[-1])
+        if room < 0:
+            entries.pop()
+            break
+    return b"".join(reversed(entries))
+
+
+def _unpack(key: str, raw: bytes | None) -> dict[str, tuple[int, int]]:
+    """When each conversation was linked and when it was merged (0: not yet), by id, oldest first."""
+    links: dict[str, tuple[int, int]] = {}
+    for (linked, ended), name in _entries(key, _keys.LINKS, raw or b"", _LINK):
+        try:
+            links[name.decode("utf-8")] = (linked, ended)
+        except UnicodeDecodeError:
+            raise _corrupt(key, _keys.LINKS) from None
+    return links
+
+
+def _events(key: str, raw: bytes | None) -> list[tuple[int, bytes]]:
+    """When each event was, and the event, encoded; oldest first."""
+    if raw is None:
+        return []
+    events = [(at, encoded) for (at,), encoded in _entries(key, _keys.HISTORY, raw[_COUNT:], _EVENT)]
+    if raw[:_COUNT] != b"%0*d" % (_COUNT, len(events)):
+        raise _corrupt(key, _keys.HISTORY)
+    return events
+
+
+def _event(codec: Codec, key: str, at: int, encoded: bytes) -> CustomerEvent:
+    match codec.decode(encoded, key=key, field=_keys.HISTORY):
+        case [str(event), dict(data)]:
+            return CustomerEvent(_moment(at), event, data)
+    raise _corrupt(key, _keys.HISTORY)
+
+
+def _entries(key: str, field: str, raw: bytes, head: re.Pattern[bytes]) -> Iterator[tuple[list[int], bytes]]:
+    """The entries of a packed list: the numbers of each head, whose last is the size of what follows, and that."""
+    at = 0
+    while at < len(raw):
+        found = head.match(raw, at)
+        if found is None:
+            raise _corrupt(key, field)
+        *numbers, size = map(int, found.groups())
+        start, at = found.end(), found.end() + size
+        if at > len(raw):
+            raise _corrupt(key, field)
+        yield numbers, raw[start:at]
+
+
+def _moment(us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=us)
+
+
+def _corrupt(key: str, field: str) -> CorruptState:
+    return CorruptState(f"Field {field!r} of {key} holds bytes that redstate did not write", key=key, field=field)

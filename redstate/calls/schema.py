@@ -1,0 +1,135 @@
+"""Calls on a state that is held to a schema: reading it whole, raising its version, changes that depend on the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from redstate import _keys
+from redstate._call import Query
+from redstate._codec import Codec
+from redstate.calls import record as record_calls
+from redstate.calls import state as state_calls
+from redstate.calls.commit import Commit
+from redstate.calls.record import Snapshot
+from redstate.errors import CorruptState, WrongType
+from redstate.schema.codec import SchemaCodec
+from redstate.schema.definition import Schema
+
+S = TypeVar("S")
+
+NEVER = 1
+"""A version that no record has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record, and the schema version that its state fits; None where no schema has written it."""
+
+    snapshot: Snapshot
+    fits: int | None
+
+    def version(self, schema: Schema[Any]) -> int:
+        """The schema version that its state fits; one from before there was a schema fits the oldest."""
+        if self.fits is not None:
+            return self.fits
+        return schema.oldest if self.snapshot.state else schema.version
+
+
+def read(key: str) -> Query[Stored]:
+    """The whole record and its schema version in one atomic read."""
+    whole = record_calls.snapshot(key)
+
+    def parse(reply: list[bytes]) -> Stored:
+        fields = dict(zip(reply[::2], reply[1::2], strict=True))
+        fits = fields.get(_keys.SCHEMA.encode())
+        if fits is not None and (len(fits) != 4 or not fits.isdigit()):
+            raise CorruptState(f"The schema version of {key} is none", key=key, field=_keys.SCHEMA)
+        return Stored(whole.parse(reply), None if fits is None else int(fits))
+
+    return Query(key, whole.words, parse)
+
+
+def field_and_version(key: str, name: str) -> Query[tuple[bytes | None, int]]:
+    """A state field's bytes, and the record's version at that moment."""
+    field, version = _keys.state_field(name), record_calls.version(key)
+
+    def parse(reply: list[bytes | None]) -> tuple[bytes | None, int]:
+        return reply[2], version.parse(reply[:2])
+
+    return Query(key, (*version.words, field), parse, field)
+
+
+def instance(codec: SchemaCodec, schema: Schema[S], key: str, stored: Stored) -> S:
+    """What the state is to the schema, by its upcasters where it fits an older version.
+
+    Raises:
+        SchemaMismatch: it cannot be made of the state.
+        CorruptState, UnknownType: a value cannot be read.
+    """
+    version, snapshot = stored.version(schema), stored.snapshot
+    if version < schema.version:
+        state = schema.upcast(state_calls.everything(codec, key, snapshot), version, key)
+    else:
+        # What only a newer version knows may be of classes that are not here.
+        known = {name: raw for name, raw in snapshot.state.items() if name in schema.rules}
+        state = state_calls.everything(codec, key, snapshot.with_state(known))
+    return schema.instance(state, key)
+
+
+def upgrade(codec: SchemaCodec, plain: Codec, key: str, stored: Stored) -> Commit | None:
+    """What writes down the state that the upcasters make; None where nothing is older.
+
+    Args:
+        codec: judges and encodes the fields of the schema.
+        plain: encodes fields beside it that an upcaster left in.
+        key: the record, for errors.
+        stored: what was read; the commit is only right at that version.
+    """
+    schema, raws = codec.schema, stored.snapshot.state
+    version = stored.version(schema)
+    if not raws or version > schema.version or stored.fits == schema.version:
+        return None
+    state = schema.upcast(state_calls.everything(codec, key, stored.snapshot), version, key)
+    commit = Commit().set(_keys.SCHEMA, f"{schema.version:04d}")
+    for name in raws.keys() - state.keys():
+        commit.delete(_keys.state_field(name))
+    for name, value in state.items():
+        raw = (codec if name in schema.rules else plain).encode(value, name)
+        if raw != raws.get(name):
+            commit.set(_keys.state_field(name), raw)
+    return commit
+
+
+def starting(codec: SchemaCodec, name: str, raw: bytes | None) -> bytes | None:
+    """A field's bytes; where it is absent those of its default, if it has one."""
+    if raw is None and (default := codec.rule(name).default()) is not None:
+        return codec.encode(default, name)
+    return raw
+
+
+def added(codec: SchemaCodec, key: str, name: str, raw: bytes | None, by: int) -> int:
+    """What adding makes of a whole number, as the schema judges it.
+
+    Raises:
+        InvalidValue: the schema does not take the sum.
+        WrongType: the field holds no whole number, or the sum would leave 64 bits.
+    """
+    total = state_calls.incremented(key, name, starting(codec, name, raw), by)
+    judged = codec.rule(name).plain(total, name)
+    if type(judged) is not int or not -(2**63) <= judged < 2**63:
+        raise WrongType(f"Field {name!r} of {key} does not hold a whole number within 64 bits", key=key, field=name)
+    return judged
+
+
+def lengthened(codec: SchemaCodec, key: str, name: str, raw: bytes | None, item: Any) -> list[Any]:
+    """What appending makes of a list.
+
+    Raises:
+        WrongType: the field holds no list.
+    """
+    held = starting(codec, name, raw)
+    value = [] if held is None else codec.decode(held, key=key, field=_keys.STATE + name)
+    if type(value) is not list:
+        raise WrongType(f"Field {name!r} of {key} does not hold a list", key=key, field=name)
+    return [*value, item]

@@ -1,0 +1,131 @@
+"""Claims hooks in the store, so that each runs once per conversation across all processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from uuid import uuid4
+
+from redstate._call import Query
+from redstate._keys import hook_field
+from redstate.calls import hooks
+from redstate.conversimple._stores import Stores
+from redstate.errors import RedstateError, StoreError
+
+CallFor = Callable[[Any], Query[Any]]
+
+# How long to wait before asking again whether another process is through with a hook, in seconds.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
+
+logger = logging.getLogger("redstate.conversimple")
+
+
+class HookClaims:
+    """The claims of one agent.
+
+    Args:
+        stores: the agent's.
+        agent_name: what tells the hooks of one kind of agent from those of another in the same conversation; the same
+            in all processes.
+        lease: seconds after which a process that has a hook and gives no sign of life loses it to another.
+    """
+
+    def __init__(self, stores: Stores, agent_name: str, lease: float) -> None:
+        self._stores = stores
+        self._agent_name = agent_name
+        self._lease = lease
+        # A claim whose answer was lost is known by it as this agent's own.
+        self._claimant = uuid4().hex
+        self._leaving = asyncio.Event()
+
+    async def claim(self, hook: str, conversation_id: str) -> bool | None:
+        """Whether the hook is to run here.
+
+        Returns:
+            True: run it, then call ``done``. False: it has run elsewhere. None: another process is at it, and this
+            agent is stopping, which waits for nobody.
+
+        Raises:
+            RedstateError: the store could not tell.
+        """
+        pause = _FIRST_PAUSE
+        while (verdict := await self._ask(hook, conversation_id)) == "wait":
+            if await self.pause(random.uniform(pause / 2, pause)):  # noqa: S311 - spreads load
+                return None
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        return verdict == "run"
+
+    @contextlib.asynccontextmanager
+    async def held(self, hook: str, conversation_id: str) -> AsyncIterator[None]:
+        """Keep a claimed hook, however long the block takes."""
+        renewing = asyncio.create_task(self._renew(hook, conversation_id))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.wait({renewing})
+
+    async def done(self, hook: str, conversation_id: str) -> None:
+        """Report a claimed hook as done; repeated for one lease while the server cannot be reached.
+
+        Raises:
+            RedstateError: the store could not be told; another process runs the hook again when the lease is over.
+        """
+        field = hook_field(self._agent_name, hook)
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._lease
+        while True:
+            try:
+                await self._ask_store(conversation_id, lambda record: hooks.done(record.key, record.ttl_ms, field))
+                return
+            except StoreError:
+                if clock() >= until or await self.pause(_LONGEST_PAUSE):
+                    raise
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait. Returns whether the agent is stopping, which ends it early."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()
+        return self._leaving.is_set()
+
+    def leave(self) -> None:
+        """The agent stops: wait for no other process any more."""
+        self._leaving.set()
+
+    def stay(self) -> None:
+        """The agent starts."""
+        self._leaving.clear()
+
+    async def _renew(self, hook: str, conversation_id: str) -> None:
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            try:
+                if await self._ask(hook, conversation_id) != "run":
+                    break
+            except RedstateError as error:
+                logger.warning("%s of conversation %r: its lease was not renewed: %s", hook, conversation_id, error)
+        logger.warning(
+            "%s of conversation %r was given to another process, as this one stood still for %g s",
+            hook,
+            conversation_id,
+            self._lease,
+        )
+
+    async def _ask(self, hook: str, conversation_id: str) -> hooks.Verdict:
+        field = hook_field(self._agent_name, hook)
+        verdict: hooks.Verdict = await self._ask_store(
+            conversation_id, lambda record: hooks.claim(record.key, record.ttl_ms, field, self._claimant, self._lease)
+        )
+        return verdict
+
+    async def _ask_store(self, conversation_id: str, call_for: CallFor) -> Any:
+        if self._stores.awaited:
+            record = self._stores.for_loop().conversation(conversation_id)._record
+            return await record.ask(call_for(record))
+        blocking = self._stores.for_threads().conversation(conversation_id)._record
+        return await asyncio.to_thread(blocking.ask, call_for(blocking))

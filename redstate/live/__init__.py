@@ -1,0 +1,1 @@
+"""State that reads and changes like ``dict`` and ``list``, while it lives in the server."""

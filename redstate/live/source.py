@@ -1,0 +1,173 @@
+"""What live values need of the state that they are a part of, and how they read and change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from redstate import _keys
+from redstate._codec import Codec
+from redstate._transactions import Scope, pending_of
+from redstate.calls.place import Place, changed, find
+from redstate.calls.state import UNREAD, Unread
+from redstate.errors import Detached
+from redstate.live.replaced import Replaced
+
+T = TypeVar("T")
+
+
+class Record(Protocol):
+    """The part of a record that is used here."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def scope(self) -> Scope: ...
+
+    @property
+    def codec(self) -> Codec: ...
+
+    def apply(self, call: Any) -> Any: ...
+
+
+class Source(Protocol):
+    """The blocking state, as its live values see it."""
+
+    _replacements: Replaced
+
+    @property
+    def _record(self) -> Record: ...
+
+    def _fetch(self, field: str, *, observe: bool | None) -> bytes | None: ...
+
+    def _replace(
+        self,
+        field: str,
+        change: Callable[[bytes | None], tuple[bytes | None, T]],
+        guess: bytes | Unread | None = UNREAD,
+        *,
+        observe: bool = True,
+    ) -> T: ...
+
+
+class Anchor:
+    """A container inside the state: where it stands, and the bytes of its field as they were last seen."""
+
+    __slots__ = ("_born", "_let_go", "place", "root", "source")
+
+    def __init__(self, source: Source, place: Place, root: RootBytes, *, let_go: bool = False) -> None:
+        self.source = source
+        self.place = place
+        self.root = root
+        self._born = source._replacements.watch()
+        self._let_go = let_go
+
+    @property
+    def let_go(self) -> bool:
+        """Whether another value was assigned to the place: then this one is what was last seen, and changes no more."""
+        if not self._let_go:
+            self._let_go = self.source._replacements.since((self.place.name, *self.place.path), self._born)
+        return self._let_go
+
+    def replaced(self, step: Any) -> None:
+        """What stood at a step inside was replaced, or is gone."""
+        self.source._replacements.note((self.place.name, *self.place.path, step))
+
+    def inside(self, step: Any, outer: Any) -> Anchor:
+        """The anchor of a container that this one holds, or held when it was ``outer``."""
+        return Anchor(self.source, self.place.inside(step, outer), self.root, let_go=self.let_go)
+
+    def in_transaction(self) -> bool:
+        """Whether the running code collects changes of this record."""
+        return pending_of(self.source._record.scope) is not None
+
+    def appended(self, items: list[Any]) -> None:
+        """Items were added to the list without its being read."""
+        self.place.seen.extend(items)
+        self.root.raw = UNREAD
+
+    def observe(self) -> None:
+        """The caller sees a value of the field itself, which then must last a transaction."""
+        if self.in_transaction():
+            self.source._fetch(self.place.name, observe=True)
+
+    def where(self, *steps: Any) -> tuple[object, ...]:
+        """What tells this place, or one so many steps further, from all others."""
+        return (self.source._record.scope, self.place.name, *self.place.path, *steps)
+
+    def read(self, *, observe: bool = True) -> Any:
+        """The container as it is now, plain.
+
+        An element that was taken out of its list, or a value whose place was given another one, can still be looked at,
+        as an object in memory could.
+
+        Args:
+            observe: whether the caller sees the values in it, and not only containers.
+
+        Raises:
+            Detached: it is not there any more.
+        """
+        if self.let_go:
+            return self.place.seen
+        place, record = self.place, self.source._record
+        trail = place.trail()
+        raw = self.source._fetch(place.name, observe=observe)
+        if raw is None:
+            raise Detached(f"Field {place.name!r} of {record.key} is not there any more", field=place.name)
+        value = record.codec.decode(raw, key=record.key, field=_keys.STATE + place.name)
+        try:
+            steps = find(place.name, trail, value)
+        except Detached:
+            if not any(type(level.outer) is list for level in trail):
+                raise
+            return trail[-1].seen
+        self.root.raw = raw
+        return place.remember(value, steps)
+
+    def change(self, change: Callable[[Any], T], *, observe: bool) -> T:
+        """Change the container atomically; repeated on its newest value where another writer came first.
+
+        Args:
+            change: changes the plain container in place.
+            observe: whether its result tells the caller something about the container.
+        """
+        place, record = self.place, self.source._record
+        if self.let_go:
+            raise Detached(f"Another value was assigned to where this one stood in {place.name!r}", field=place.name)
+        trail = place.trail()
+
+        def replay(raw: bytes | None) -> tuple[bytes | None, tuple[bytes, tuple[Any, ...], T]]:
+            new, steps, result = changed(record.codec, record.key, place.name, trail, raw, change)
+            return new, (new, steps, result)
+
+        new, steps, result = self.source._replace(place.name, replay, self.root.raw, observe=observe)
+        # Decoded anew: what the caller put in stays the caller's, and may be changed afterwards.
+        place.remember(record.codec.decode(new, key=record.key, field=_keys.STATE + place.name), steps)
+        self.root.raw = new
+        return result
+
+
+def position(items: list[Any], index: Any) -> Any:
+    """An index counted from the front; what is no index of the list as it is, for the list to refuse."""
+    at = index.__index__() if hasattr(index, "__index__") else index
+    return at + len(items) if type(at) is int and -len(items) <= at < 0 else at
+
+
+def own_copy(value: Any) -> Any:
+    """A copy to any depth of containers; what is in them cannot be changed, or is copied by the codec's rebuilding."""
+    kind = type(value)
+    if kind is dict:
+        return {key: own_copy(one) for key, one in value.items()}
+    if kind is list:
+        return [own_copy(one) for one in value]
+    return value
+
+
+class RootBytes:
+    """The bytes of a field as its live values last saw them: what a first attempt at a change goes out with."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: bytes | Unread) -> None:
+        self.raw = raw

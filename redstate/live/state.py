@@ -1,0 +1,150 @@
+"""The blocking state as a dict: what its brackets, views and operators do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from redstate import _keys
+from redstate.calls.place import Place
+from redstate.calls.state import edited
+from redstate.errors import InvalidField, WrongType
+from redstate.live.mapping import LiveMapping
+from redstate.live.numbers import counted, taken_addition
+from redstate.live.replaced import Replaced
+from redstate.live.source import Anchor, RootBytes
+from redstate.live.values import LiveDict, LiveList, present
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redstate._sync.record import Record
+    from redstate.calls.record import Snapshot
+    from redstate.calls.state import UNREAD, Unread
+    from redstate.live.replaced import Replaced
+from redstate.live.source import T
+
+
+class LiveState(LiveMapping):
+    """The dict side of :class:`redstate.State`; its named methods are generated from the awaited ones."""
+
+    __slots__ = ("_replacements",)
+    # A container that is looked up is seen by what is done with it.
+    _observes: bool | None = None
+
+    if TYPE_CHECKING:  # what the generated class has
+        _record: Record
+        _replacements: Replaced
+
+        def set(self, field: str, value: Any) -> int: ...
+
+        def update(self, values: Any = None, /) -> int: ...
+
+        def delete(self, *fields: str) -> int: ...
+
+        def increment(self, field: str, by: int = 1) -> int: ...
+
+        def has(self, field: str) -> bool: ...
+
+        def all(self) -> dict[str, Any]: ...
+
+        def _fetch(self, field: str, *, observe: bool | None) -> bytes | None: ...
+
+        def _all_raw(self) -> Snapshot: ...
+
+        def _replace(
+            self,
+            field: str,
+            change: Callable[[bytes | None], tuple[bytes | None, T]],
+            guess: bytes | Unread | None = ...,
+            *,
+            observe: bool = True,
+        ) -> T: ...
+
+        def _replace(
+            self,
+            field: str,
+            change: Callable[[bytes | None], tuple[bytes | None, T]],
+            guess: bytes | Unread | None = UNREAD,
+            *,
+            observe: bool = True,
+        ) -> T: ...
+
+    def __new__(cls, *arguments: Any) -> Any:
+        state: Any = super().__new__(cls)
+        state._hold(None)
+        state._replacements = Replaced()
+        return state
+
+    def _replaced(self, *fields: str) -> None:
+        """Other values were assigned to fields, or they are gone."""
+        for field in fields:
+            self._replacements.note((field,))
+
+    def copy(self) -> dict[str, Any]:
+        """Everything in it as plain data that is the caller's own, to any depth; as ``all()``."""
+        return self.all()
+
+    def __getitem__(self, field: Any) -> Any:
+        raw = self._fetch(field, observe=None) if _can_be(field) else None
+        if raw is None:
+            raise KeyError(field)
+        # Only brackets can stand left of ``+=``, so only they make numbers that remember where they were read.
+        return counted(self._present(field, raw), (self._record.scope, field), self._replacements)
+
+    def __setitem__(self, field: Any, value: Any) -> None:
+        where = (self._record.scope, field)
+        if isinstance(value, (LiveDict, LiveList)) and not value._anchor.let_go and value._anchor.where() == where:
+            return  # ``state["list"] += [1]``: it stands there already, and may have changed meanwhile
+        addition = taken_addition(value, where, self._replacements)
+        if addition is None:
+            self.set(field, value)
+            return
+        if type(addition.by) is int and isinstance(value, int) and abs(addition.by) < 2**63:
+            with contextlib.suppress(WrongType):  # beyond 64 bits, or another kind of number by now: the long way
+                self.increment(field, addition.by)
+                return
+        # Not by edit(), which assigns: others may be adding to the number that they read before.
+        record = self._record
+        self._replace(field, edited(record.codec, record.key, field, addition.to, 0))
+
+    def __delitem__(self, field: Any) -> None:
+        if not _can_be(field) or not self.delete(field):
+            raise KeyError(field)
+
+    def __contains__(self, field: object) -> bool:
+        return _can_be(field) and self.has(field)  # type: ignore[arg-type]  # a str, as it can be one
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._all_raw().state))
+
+    def __len__(self) -> int:
+        return len(self._all_raw().state)
+
+    def __ior__(self, other: Any) -> Any:
+        self.update(other)
+        return self
+
+    def _pairs(self) -> list[tuple[str, Any]]:
+        return [(name, self._present(name, raw)) for name, raw in self._all_raw().state.items()]
+
+    def _present(self, field: str, raw: bytes) -> Any:
+        """The value of a field, alive if it is a container."""
+        record = self._record
+        value = record.codec.decode(raw, key=record.key, field=_keys.STATE + field)
+        return present(Anchor(self, Place(field, value), RootBytes(raw)))
+
+
+def _can_be(field: object) -> bool:
+    """Whether there can be a field of that name at all; a dict just says that it does not hold such a key.
+
+    Raises:
+        TypeError: it cannot be hashed, and so be no dict's key.
+    """
+    hash(field)
+    try:
+        _keys.state_field(field)  # type: ignore[arg-type]  # it judges any object
+    except InvalidField:
+        return False
+    return True
