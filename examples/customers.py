@@ -8,7 +8,7 @@ from typing import Any
 from _serve import Example, Phone
 from conversimple import tool
 
-from redstate import AsyncStore, Store
+from redstate import AsyncStore, Customer
 from redstate.conversimple import StatefulAgent
 
 
@@ -16,10 +16,6 @@ class Florist(StatefulAgent):
     """Knows customers again, by phone and by chat."""
 
     agent_id = "florist"
-
-    def __init__(self, *, store: Store, **options: Any) -> None:
-        super().__init__(store=store, **options)
-        self.customer = store.customer
 
     @tool("Learn who is calling")
     def identify(self, customer_id: str) -> dict[str, Any]:
@@ -43,8 +39,8 @@ class Florist(StatefulAgent):
     def favourite(self) -> dict[str, Any]:
         return {"message": f"You like: {self._customer().get('favourite', 'I do not know')}."}
 
-    def _customer(self) -> Any:
-        return self.customer(self.get_state()["customer_id"])
+    def _customer(self) -> Customer:
+        return self.get_store().customer(self.get_state()["customer_id"])
 
 
 async def script(phone: Phone) -> None:

@@ -54,6 +54,7 @@ async def script(phone: Phone) -> None:
     await line.say("What did I like?", "like", product_ids=[])
     state = await line.record.state.all()
     print(f"Kept: {', '.join(sorted(state))}; of the teas, {', '.join(state['liked_ids'])}.")
+    print(f"The largest fields:\n{await line.record.sizes(top=2)}")
     await line.hang_up()
 
 

@@ -9,9 +9,8 @@ from typing import Any, Literal
 from _serve import Example, Phone
 from conversimple import tool
 
-from redstate import Store, errors_as_result
+from redstate import Schema, TypedConversation, errors_as_result
 from redstate.conversimple import StatefulAgent
-from redstate.schema import Schema
 
 
 @dataclass
@@ -49,10 +48,6 @@ class BikeRental(StatefulAgent):
 
     agent_id = "bike-rental"
 
-    def __init__(self, *, store: Store, **options: Any) -> None:
-        super().__init__(store=store, **options)
-        self.rental = lambda: store.conversation(self.current_conversation_id or "", schema=RENTAL)
-
     @tool("Choose a bike: city, cargo or tandem")
     @errors_as_result  # InvalidValue becomes {"error": ..., "path": "bike", "expected": ...}
     def choose(self, bike: str) -> dict[str, Any]:
@@ -76,6 +71,9 @@ class BikeRental(StatefulAgent):
         rental = self.rental().typed()  # a Rental, so that a type checker knows what is in it
         extras = f" with {', '.join(rental.extras)}" if rental.extras else ""
         return {"message": f"A {rental.bike} bike{extras} for {rental.days} days: {rental.euros} euros."}
+
+    def rental(self) -> TypedConversation[Rental]:
+        return self.get_store().conversation(self.current_conversation_id or "", schema=RENTAL)
 
 
 async def script(phone: Phone) -> None:

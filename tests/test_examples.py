@@ -109,6 +109,9 @@ TOLD: dict[str, list[str]] = {
         "at most 10,000 are allowed]",
         "Tea number 7, Tea number 300",
         "Kept: childhood, liked_ids, youth; of the teas, P7, P300.",
+        "of 10,000 bytes",
+        "4,512  state      childhood",
+        "4,008  state      youth",
     ],
     "typed": [
         "A city bike for 1 days: 15 euros.",

@@ -107,6 +107,18 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
 
     # State
 
+    def get_store(self) -> Store:
+        """Return the store of sync tools and hooks: for customers, the cache, and conversations with options.
+
+        Raises:
+            ConfigurationError: the agent was given an async store only.
+        """
+        return self._stores.for_threads()
+
+    def get_async_store(self) -> AsyncStore:
+        """Return the store of async tools and hooks; see ``get_store``."""
+        return self._stores.for_loop()
+
     def conversation(self, conversation_id: str | None = None) -> Conversation:
         """Return a handle on a conversation's record, for sync tools and hooks.
 
@@ -117,11 +129,11 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
             ConfigurationError: no id was given outside tool calls and hooks, or there is no sync store.
             InvalidId: the id cannot name a conversation.
         """
-        return self._stores.for_threads().conversation(self._given_or_current(conversation_id))
+        return self.get_store().conversation(self._given_or_current(conversation_id))
 
     def async_conversation(self, conversation_id: str | None = None) -> AsyncConversation:
         """Return a handle on a conversation's record, for async tools and hooks; see ``conversation``."""
-        return self._stores.for_loop().conversation(self._given_or_current(conversation_id))
+        return self.get_async_store().conversation(self._given_or_current(conversation_id))
 
     async def aget_state(self, conversation_id: str | None = None) -> dict[str, Any]:
         """Return a conversation's state as plain data, for async tools and hooks; changing it changes nothing stored.
