@@ -236,10 +236,13 @@ def make_certificates(folder: Path) -> Certificates:
     authority_key = folder / "authority.key"
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     request, extensions = folder / "server.csr", folder / "server.ext"
-    extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    # Python 3.13 verifies strictly: key identifiers and an authority's key usage must be there.
+    extensions.write_text(
+        "subjectAltName=DNS:localhost,IP:127.0.0.1\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+    )
     _openssl(
         "req", "-x509", *new_key, "-days", "2", "-subj", "/CN=test authority",
-        "-keyout", authority_key, "-out", made.authority,
+        "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", authority_key, "-out", made.authority,
     )  # fmt: skip
     _openssl("req", *new_key, "-subj", "/CN=localhost", "-keyout", made.key, "-out", request)
     _openssl(

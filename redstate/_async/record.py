@@ -98,25 +98,14 @@ class AsyncRecord:
         if operation is None:
             operation, timeout = await writers.turn(call.key, timeout)
         try:
+            # Most changes have no condition: not one more call for them.
             conditions = ""
             if expected_version is not None or self._conditional:
-                conditions = guards(
-                    expected_version=_checked_version(expected_version),
-                    logged_in=self._logged_in,
-                    schema=self._schema,
-                )
+                conditions = self._conditions(expected_version)
             script = call.script
-            packed = pack_words(
-                script.evalsha
-                + (
-                    self._key_word,
-                    operation.journal,
-                    operation.op,
-                    self._ttl_word if ttl_ms is None else str(ttl_ms),
-                    conditions,
-                )
-                + call.args
-            )
+            ttl = self._ttl_word if ttl_ms is None else str(ttl_ms)
+            words = (self._key_word, operation.journal, operation.op, ttl, conditions)
+            packed = pack_words(script.evalsha + words + call.args)
             reply = await self._transport.call(packed, timeout, script)
         except ReplyLost:
             writers.unknown(operation)
@@ -139,6 +128,12 @@ class AsyncRecord:
             raise CorruptState(f"{call.key} holds bytes that redstate did not write", key=call.key, field="") from None
         raise error
 
+    def _conditions(self, expected_version: int | None) -> str:
+        """What must hold for a change through this handle, in one word."""
+        if expected_version is not None and (type(expected_version) is not int or expected_version < 0):
+            raise InvalidInput("expected_version must be an int, 0 or above")
+        return guards(expected_version=expected_version, logged_in=self._logged_in, schema=self._schema)
+
     async def ask(self, call: Query[T]) -> T:
         """Perform a call that may be repeated freely."""
         try:
@@ -152,9 +147,3 @@ class AsyncRecord:
     async def snapshot(self) -> record_calls.Snapshot:
         """The whole record at one version."""
         return await self.ask(record_calls.snapshot(self.key))
-
-
-def _checked_version(version: int | None) -> int | None:
-    if version is not None and (type(version) is not int or version < 0):
-        raise InvalidInput("expected_version must be an int, 0 or above")
-    return version
