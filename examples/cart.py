@@ -38,13 +38,22 @@ class Shop(StatefulAgent):
     @errors_as_result
     def buy(self, total: str) -> dict[str, Any]:
         conversation = self.conversation()
-        # The first checkout of an id freezes the cart; each further one returns the same order.
-        order = conversation.cart.checkout(f"order-of-{conversation.id}", expected_total=total)
+        # The first checkout of an id freezes the cart; each further one returns the same order. So: one id a cart.
+        order_id = f"{conversation.id}-{conversation.state.get('cart_number', 1)}"
+        order = conversation.cart.checkout(order_id, expected_total=total)
         lines = [
             f"{line.quantity} {line.sku}" + (f" with {line.attributes['engraving']!r}" if line.attributes else "")
             for line in order.lines.values()
         ]
         return {"message": f"Sold as {order.order_id}: {', '.join(lines)} for {order.total} euros."}
+
+    @tool("Begin another cart after a sale")
+    def another(self) -> dict[str, Any]:
+        conversation = self.conversation()
+        conversation.cart.start_over()
+        # Counted, not added up: said twice, or again after a crash between the two, it comes to the same.
+        conversation.state["cart_number"] = len(conversation.cart.orders()) + 1
+        return {"message": "What else may it be?"}
 
 
 async def script(phone: Phone) -> None:
@@ -61,6 +70,9 @@ async def script(phone: Phone) -> None:
     messages = {sale["message"] for sale in sales}
     print(f"Said yes four times at once, there is {len(messages)} order. {messages.pop()}")
     await line.say("One more cup.", "add", sku="cup")
+    await line.say("In a new cart, then.", "another")
+    await line.say("One more cup.", "add", sku="cup")
+    await line.say("I buy that too.", "buy", total="12.50")
     await line.hang_up()
 
 

@@ -29,7 +29,7 @@ class Support(StatefulAgent):
         self.archive = redstate.archive.SqlArchive(os.environ["CONVERSATIONS_DB"])  # all processes open the same file
 
     def on_conversation_started(self, conversation_id: str) -> None:
-        self.save_state(conversation_id, {"problem": None, "tried": [], "opened_at": datetime.now(UTC)})
+        self.conversations[conversation_id] = {"problem": None, "tried": [], "opened_at": datetime.now(UTC)}
 
     def on_conversation_ended(self, conversation_id: str) -> None:
         self.persist_conversation(conversation_id, self.load_state(conversation_id))

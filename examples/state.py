@@ -20,7 +20,7 @@ class Concierge(StatefulAgent):
 
     def on_conversation_started(self, conversation_id: str) -> None:
         # Once per conversation, whichever process comes first; in the others it is on_conversation_resumed.
-        self.update_state(conversation_id, preferences={"language": "English"}, wishes=[], calls=0)
+        self.conversations[conversation_id] = {"preferences": {"language": "English"}, "wishes": [], "calls": 0}
 
     @tool("Note a wish of the guest")
     def note_wish(self, wish: str) -> dict[str, Any]:

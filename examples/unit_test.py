@@ -47,7 +47,7 @@ def test_a_sale_that_is_said_twice_is_one_order() -> None:
             await platform.call("c", "add", {"sku": "tea", "quantity": 2})
             first = await platform.call("c", "buy", {"total": "8.20"})
             again = await platform.call("c", "buy", {"total": "8.20"})
-            assert first.result == again.result == {"message": "Sold as order-of-c: 2 tea for 8.20 euros."}
+            assert first.result == again.result == {"message": "Sold as c-1: 2 tea for 8.20 euros."}
 
     asyncio.run(scenario())
 

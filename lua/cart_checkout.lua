@@ -2,19 +2,21 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 order_field
 -- RETURNS version lines
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSFROZEN RSEMPTY
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSFROZEN RSEMPTY RSORDERED
 -- COST    O(N) in the fields of the record
 local call, args, tag = redis.call, ARGV, 'co'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])
-if rec[4] then
+-- @include cart_lines
+if rec[4] and #lines == 0 then
   -- The order stands. Nothing is changed, so no condition is judged: who repeats a checkout is to learn of its order at
   -- any later time and from any process, also where the first reply was lost.
   local answer = string.sub(args[2], 1, 10) .. tag .. ' ' .. string.match(rec[4], '^%d*') .. ' 0'
   return answer
 end
 -- @include begin
+-- A new cart with lines of its own, which this id would not sell. (A repeat by op_id was answered from the journal.)
+if rec[4] then return redis.error_reply('RSORDERED cart') end
 -- @include cart_frozen
--- @include cart_lines
 if #lines == 0 then return redis.error_reply('RSEMPTY cart') end
 -- The order: the version of the checkout, then for each line its sku, quantity, price, age and attributes, each led by
 -- its length, so that no byte of one can be taken for another's. What a line lacks is empty. The lines themselves go, so

@@ -1,12 +1,18 @@
--- hook_done: note that a hook of the conversation ran, so that it runs nowhere else.
+-- hook_done: note that a hook of the conversation ran, so that it runs nowhere else. It is no word of a claimant who has
+-- lost the hook to another: that one has still to do it.
 -- KEYS    1 record
--- ARGV    1 ttl_ms  2 hook_field
--- RETURNS done
--- ERRORS
+-- ARGV    1 ttl_ms  2 hook_field  3 claimant
+-- RETURNS noted
+-- ERRORS  RSCORRUPT
 -- COST    O(1)
 local call, args = redis.call, ARGV
-local rec = call('HMGET', KEYS[1], 'v')
--- @include clock
-local value, mark = '1', 'done'
--- @include hook_mark
+local rec = call('HMGET', KEYS[1], 'v', args[2])
+-- @include hook_holder
+local value = '0'
+if not holder or holder == args[3] then
+  -- @include clock
+  local mark = 'done'
+  value = '1'
+  -- @include hook_mark
+end
 return value

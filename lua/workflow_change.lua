@@ -1,6 +1,6 @@
 -- workflow_change: move a workflow or store what it collected, if it is still as its reader saw it and in time.
 -- The header is: revision, started, entered and deadline (sixteen digits each), a letter for running, finished or
--- cancelled, the step; then ;<version><letter><from>><to> for each of the last 50 transitions. The data is opaque.
+-- cancelled, the step; then ;<time><letter><from>><to> for each of the last 50 transitions. The data is opaque.
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 header  6 body  7 target  8 seen  9 move  10 timing  11 data  12 fields  13 bytes
 -- RETURNS version step
@@ -14,13 +14,15 @@ local call, args, tag = redis.call, ARGV, 'w' .. string.sub(ARGV[7], 1, 1)
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])
 -- @include begin
 local header, limit = rec[4], string.match(args[10], '%d+')
-local started, entered, deadline, history = now, now, '9999999999999999', ''
+-- By the clock: a version can be ahead of it, and time limits are judged by the clock.
+local clock = time[1] .. string.format('%06d', us)
+local started, entered, deadline, history = clock, clock, '9999999999999999', ''
 if header then
   if not string.find(header, '^%d+[rfc][%w_]+') or not string.find(header, '^%a', 65) then
     return redis.error_reply('RSCORRUPT workflow')
   end
   if string.sub(header, 1, 16) ~= args[8] then return redis.error_reply('RSMOVED workflow') end
-  if string.sub(args[10], 1, 1) == 't' and string.sub(header, 49, 64) < now then
+  if string.sub(args[10], 1, 1) == 't' and string.sub(header, 49, 64) < clock then
     return redis.error_reply('RSOVERDUE workflow')
   end
   if tag ~= 'ws' then started = string.sub(header, 17, 32) end
@@ -37,9 +39,9 @@ if #args[11] * 1024 >= tonumber(args[13]) then
   -- @include weigh
   if weight > tonumber(args[13]) then return redis.error_reply('RSWEIGHT ' .. weight) end
 end
-if limit and limit ~= '0' then deadline = string.format('%.0f', now + limit) end
+if limit and limit ~= '0' then deadline = string.format('%.0f', clock + limit) end
 if args[9] ~= '' then
-  history = history .. ';' .. now .. args[9]
+  history = history .. ';' .. clock .. args[9]
   local _, count = string.gsub(history, ';', '')
   if count > 50 then history = string.match(history, ';.-(;.*)') end
 end

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import os
 import re
 import ssl
@@ -17,6 +18,8 @@ from typing import Any
 
 from redstate import errors
 from redstate.embedded import EmbeddedServer, find_binary
+
+logger = logging.getLogger("redstate")
 
 _SCHEMES = ("redis", "rediss", "unix")
 _VERIFICATION = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
@@ -125,6 +128,8 @@ class Endpoint:
 def open_server(url: str | None = None) -> tuple[Endpoint, EmbeddedServer | None]:
     """Decide which server to use: the argument, else REDSTATE_URL, else REDIS_URL, else a new embedded server.
 
+    The last is said by a warning on the logger "redstate".
+
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``; None to look further.
 
@@ -141,6 +146,11 @@ def open_server(url: str | None = None) -> tuple[Endpoint, EmbeddedServer | None
         if os.environ.get(variable):
             return _endpoint_from_variable(variable), None
     server = EmbeddedServer.start(binary=find_binary())
+    # Whoever forgets the variable in production would otherwise learn of it by lost conversations.
+    logger.warning(
+        "REDSTATE_URL is not set: the data is in a private server of this process, which ends with the process "
+        "and is shared with no other one"
+    )
     return endpoint_from_url(server.url), server
 
 

@@ -19,6 +19,7 @@ from redstate.errors import (
     Fenced,
     NotAuthenticated,
     OperationMismatch,
+    OrderExists,
     PermissionDenied,
     ReadOnlyServer,
     RedstateError,
@@ -276,6 +277,15 @@ def _empty(call: Mutation[Any], operation: Operation, detail: str, expected: int
     return CartEmpty(f"The cart of {call.key} is empty", key=call.key)
 
 
+def _ordered(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
+    order_id = _named(call)
+    return OrderExists(
+        f"Order {order_id!r} of {call.key} was placed before, and the cart now holds other lines",
+        key=call.key,
+        order_id=order_id,
+    )
+
+
 _SCRIPT: dict[str, Callable[[Mutation[Any], Operation, str, int | None], RedstateError]] = {
     "RSCONFLICT": _conflict,
     "RSFENCED": _fenced,
@@ -295,6 +305,7 @@ _SCRIPT: dict[str, Callable[[Mutation[Any], Operation, str, int | None], Redstat
     "RSCART": _cart_limit,
     "RSFROZEN": _frozen,
     "RSEMPTY": _empty,
+    "RSORDERED": _ordered,
 }
 SCRIPT_CODES = frozenset(_SCRIPT)
 

@@ -67,6 +67,21 @@ class Settings:
             raise ConfigurationError("max_in_flight must be a positive int", next_step="Pass an int from 1")
 
     @classmethod
+    def of(cls, options: StoreOptions) -> Settings:
+        """Settings from arguments.
+
+        Raises:
+            ConfigurationError: there is no such option, or it cannot work.
+        """
+        known = StoreOptions.__annotations__
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            raise ConfigurationError(
+                f"A store has no option {', '.join(unknown)}", next_step=f"The options are {', '.join(known)}"
+            )
+        return cls(**options)
+
+    @classmethod
     def from_environment(cls, options: StoreOptions) -> Settings:
         """Settings from arguments; REDSTATE_KEY_PREFIX, _TTL, _CUSTOMER_TTL and _TIMEOUT fill in what they leave out.
 
@@ -82,7 +97,7 @@ class Settings:
             text = os.environ.get(variable)
             if text:
                 found[name] = _seconds(variable, text)
-        return cls(**{**found, **options})
+        return cls.of({**found, **options})  # type: ignore[typeddict-item]  # names of options only
 
 
 def check_cart_limits(limits: CartLimits) -> CartLimits:

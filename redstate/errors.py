@@ -22,6 +22,7 @@ RedstateError
 │   ├── CartLimit                  the cart would exceed a limit that was set for it
 │   ├── CartFrozen                 the cart was checked out
 │   ├── CartEmpty                  there is nothing to check out
+│   ├── OrderExists                the order was placed before, and the cart now holds other lines
 │   ├── TotalChanged               the cart does not have the total that was expected at its checkout
 │   ├── StaleOperation             the operation is older than the window of remembered ones
 │   └── OperationMismatch          the operation id was used for a different change before
@@ -286,6 +287,14 @@ class CartEmpty(Rejected):
     advice = "Add something first"
 
 
+class OrderExists(Rejected):
+    """The order was placed before, and the cart now holds lines of its own. Attributes: ``key``, ``order_id``."""
+
+    advice = "Pass a new order_id for the new cart; order(order_id) reads the old one"
+    tells = ("order_id",)
+    order_id: str
+
+
 class TotalChanged(Rejected):
     """The cart does not have the expected total. Attributes: ``key``, ``expected_total``, ``current_total``."""
 
@@ -315,7 +324,10 @@ class OperationMismatch(Rejected):
 class OutcomeUnknown(RedstateError):
     """The change was sent and no answer came. Attributes: ``op_id``, ``key``."""
 
-    advice = "Repeat the call with op_id set to this error's op_id: it runs at most once and returns the first result"
+    advice = (
+        "Repeat the call with op_id set to this error's op_id: it runs at most once and returns the first result; "
+        "where the call takes none, conversation.applied(op_id) tells whether it ran"
+    )
     op_id: str
 
 
@@ -351,11 +363,19 @@ class SchemaMismatch(DataError):
 class StoreError(RedstateError):
     """The server could not do it; as far as this call is concerned, nothing was written."""
 
+    # Message and advice are for who runs the server, and can name its address.
+    spoken: ClassVar[str] = "The state cannot be used at present; nothing was changed"
+
+    def as_result(self) -> dict[str, Any]:
+        """A neutral ``error`` and the ``error_type``: nothing that tells of the server, or of how to mend it."""
+        return {"error": self.spoken, "error_type": type(self).__name__}
+
 
 class ServerUnavailable(StoreError):
     """No connection to the server. Attributes: ``address``."""
 
     advice = "Check that the server runs and that the URL is right"
+    spoken = "The state could not be reached; nothing was changed"
     address: str
 
 
@@ -363,12 +383,14 @@ class CallTimeout(StoreError):
     """No answer before the deadline, and nothing is in doubt: the call only read, or was never sent."""
 
     advice = "Repeat the call, or raise the timeout (seconds)"
+    spoken = "The state did not answer in time; nothing was changed"
 
 
 class Overloaded(StoreError):
     """Too many calls wait in this process already. Attributes: ``limit``."""
 
     advice = "Slow down, spread the load over more processes, or raise max_in_flight"
+    spoken = "Too much is being done at once; nothing was changed"
     limit: int
 
 
@@ -394,6 +416,7 @@ class StoreFull(StoreError):
     """The server's memory is full. Reading and deleting still work."""
 
     advice = "Raise maxmemory, or delete what is no longer needed"
+    spoken = "There is no room to store more; nothing was changed"
 
 
 class ServerLoading(StoreError):
@@ -417,10 +440,12 @@ class WriteRefused(StoreError):
 class ArchiveError(StoreError):
     """The archive's database could not do it; nothing was written.
 
-    Attributes: ``reason`` ("locked", "unopenable", "read-only", "full", "damaged" or "other").
+    Attributes: ``path`` (of its file), ``reason`` ("locked", "unopenable", "read-only", "full", "damaged" or "other").
     """
 
     advice = "See the reason, mend it, and repeat the call"
+    spoken = "The archive could not be used; nothing was changed"
+    path: str
     reason: str
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from redstate import AsyncStore, Store
+from redstate._call import Query
 from redstate.conversimple import StatefulAgent
 from redstate.testing import LocalPlatform
 
@@ -71,3 +72,15 @@ async def processes(
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+
+
+async def field_of(store: Store, field: str) -> bytes:
+    """A field of the record of "c1" as it lies there."""
+    record = store.conversation("c1")._record
+    return await asyncio.to_thread(record.ask, Query(record.key, ("HGET", record.key, field), lambda reply: reply))
+
+
+async def set_field(store: Store, field: str, value: str) -> None:
+    """Put bytes into the record of "c1" past the store."""
+    record = store.conversation("c1")._record
+    await asyncio.to_thread(record.ask, Query(record.key, ("HSET", record.key, field, value), lambda reply: reply))

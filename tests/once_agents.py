@@ -22,7 +22,8 @@ class Noting(StatefulAgent):
     def __init__(self, **options: Any) -> None:
         self.conversations = {}
         super().__init__(**options)
-        self.server = redis.Redis.from_url(os.environ["REDSTATE_URL"], decode_responses=True)
+        # Without a timeout of its own, which is shorter than the waits at the gate.
+        self.server = redis.Redis.from_url(os.environ["REDSTATE_URL"], decode_responses=True, socket_timeout=None)
 
     def note(self, event: str) -> None:
         self.server.rpush(NOTES, f"{event} {self.current_conversation_id} {os.getpid()}")

@@ -7,16 +7,12 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from agent_serving import Serving, serving_on, stores
+from agent_serving import Serving, field_of, serving_on, set_field, stores
 from conversimple import tool_async
 
-from redstate import Store
-from redstate._call import Query
 from redstate.conversimple import StatefulAgent, _lifecycle
-from redstate.conversimple._claims import HookClaims
-from redstate.conversimple._stores import Stores
-from redstate.errors import ServerUnavailable
-from redstate.testing import LocalPlatform
+from redstate.errors import CallTimeout, CorruptState, InvalidId, ServerUnavailable
+from redstate.testing import LocalPlatform, ToolCallFailed
 from redstate.testing.proxy import FaultProxy
 
 
@@ -68,18 +64,18 @@ class Gated(StatefulAgent):
         return await self.aget_state()
 
 
-async def serve(stack: AsyncExitStack, platform: LocalPlatform, gate: asyncio.Event, opened: dict[str, Any]) -> Gated:
-    agent = Gated(api_key="key", platform_url=platform.url, **opened)
+async def serve(
+    stack: AsyncExitStack,
+    platform: LocalPlatform,
+    gate: asyncio.Event,
+    opened: dict[str, Any],
+    agent_class: type[Gated] = Gated,
+) -> Gated:
+    agent = agent_class(api_key="key", platform_url=platform.url, **opened)
     agent.gate = gate
     await agent.start()
     stack.push_async_callback(agent.stop)
     return agent
-
-
-async def field_of(store: Store, field: str) -> bytes:
-    """A field of the record of "c1" as it lies there."""
-    record = store.conversation("c1")._record
-    return await asyncio.to_thread(record.ask, Query(record.key, ("HGET", record.key, field), lambda reply: reply))
 
 
 def test_a_hook_that_takes_longer_than_its_lease_keeps_it(url: str, prefix: str) -> None:
@@ -197,52 +193,154 @@ def test_a_hook_whose_inner_work_is_cancelled_is_reported_and_counts_as_run(serv
     asyncio.run(scenario())
 
 
-def test_a_claim_is_known_again_by_who_made_it_and_by_nobody_else(url: str, prefix: str) -> None:
+def test_a_call_fails_while_the_start_cannot_be_claimed_and_runs_after_the_started_hook(
+    server: Any, prefix: str
+) -> None:
     async def scenario() -> None:
-        async with stores(url, prefix) as opened:
-            first, second = [HookClaims(Stores(**opened), "shop", 60.0) for _ in range(2)]
-            # As after a claim whose answer was lost.
-            assert await first.claim("ended", "c1") is True
-            assert await first.claim("ended", "c1") is True
-            second.leave()
-            assert await second.claim("ended", "c1") is None
-            other_kind = HookClaims(Stores(**opened), "another", 60.0)
-            assert await other_kind.claim("ended", "c1") is True
-            await first.done("ended", "c1")
-            assert await second.claim("ended", "c1") is False
-            assert await first.claim("ended", "c1") is False
+        async with AsyncExitStack() as stack:
+            proxy = stack.enter_context(FaultProxy(server.url))
+            opened = await stack.enter_async_context(stores(proxy.url, prefix, timeout=0.2))
+            platform = await stack.enter_async_context(LocalPlatform())
+            gate = asyncio.Event()
+            gate.set()
+            agent = await serve(stack, platform, gate, opened)
+            proxy.refuse()
+            with pytest.raises(ToolCallFailed, match="The conversation's start could not be claimed in the store"):
+                await platform.call("c1", "read", agent="agent-1", tool_timeout=0.5)
+            called = asyncio.Event()
+            agent.on_tool_called(lambda call: called.set())
+            waiting = asyncio.create_task(platform.call("c1", "read", agent="agent-1"))
+            async with asyncio.timeout(20):
+                await called.wait()
+            proxy.heal()
+            assert (await waiting).result == {"step": "greeting"}
+            # Told once, however often the store was asked.
+            assert agent.events == ["error in on_conversation_started", "starting", "started"]
 
     asyncio.run(scenario())
 
 
-def test_a_lease_that_ran_out_goes_to_the_next(url: str, prefix: str) -> None:
+def test_a_call_in_a_conversation_whose_mark_is_corrupt_fails_at_once(url: str, prefix: str) -> None:
     async def scenario() -> None:
-        async with stores(url, prefix) as opened:
-            gone, next_one = [HookClaims(Stores(**opened), "shop", 0.05) for _ in range(2)]
-            assert await gone.claim("started", "c1") is True
-            # It asks again and again for as long as another one has the lease.
-            assert await next_one.claim("started", "c1") is True
+        async with AsyncExitStack() as stack:
+            opened = await stack.enter_async_context(stores(url, prefix))
+            platform = await stack.enter_async_context(LocalPlatform())
+            agent = await serve(stack, platform, asyncio.Event(), opened)
+            await opened["async_store"].conversation("c1").state.set("a", 1)
+            await set_field(opened["store"], "hgated:on_conversation_started", "zzz")
+            with pytest.raises(ToolCallFailed, match="The conversation's start could not be claimed in the store"):
+                await platform.call("c1", "read", agent="agent-1")
+            assert agent.events == ["error in on_conversation_started"]
+            assert isinstance(agent.errors[0], CorruptState)
 
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("colours", [("store",), ("async_store",), ("store", "async_store")])
-def test_marks_of_hooks_are_no_content_and_outlive_the_content(url: str, prefix: str, colours: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("lost", [1, None])
+def test_the_ended_hook_runs_when_the_customer_is_merged(server: Any, prefix: str, lost: int | None) -> None:
+    async def scenario() -> None:
+        async with AsyncExitStack() as stack:
+            proxy = stack.enter_context(FaultProxy(server.url))
+            opened = await stack.enter_async_context(stores(proxy.url, prefix, timeout=0.3))
+            platform = await stack.enter_async_context(LocalPlatform())
+            gate = asyncio.Event()
+            gate.set()
+            agent = await serve(stack, platform, gate, opened)
+            await platform.start_conversation("c1")
+            await platform.call("c1", "read")
+            await agent.aupdate_state("c1", customer_id="ada")
+            customer = opened["async_store"].customer("ada")
+            key = customer.key.encode()
+            proxy.swallow_requests(lost, matching=lambda name, words: key in words)
+            await platform.end_conversation("c1")
+            if lost is None:
+                await agent.until(lambda: bool(agent.errors))
+                assert isinstance(agent.errors[0], CallTimeout)
+                assert "ended" not in agent.events
+                assert await field_of(opened["store"], "hgated:on_conversation_ended") != b"done"
+                proxy.heal()
+            await agent.until(lambda: "ended" in agent.events)
+            assert await customer.get("last_conversation") == "c1"
+            await agent.stop()
+            assert agent.events.count("ended") == 1
+            assert await field_of(opened["store"], "hgated:on_conversation_ended") == b"done"
+
+    asyncio.run(scenario())
+
+
+def test_a_customer_that_cannot_be_is_reported_and_the_ended_hook_runs(serving: Serving) -> None:
+    async def scenario() -> None:
+        async with serving(Gated) as (platform, agent):
+            agent.gate = asyncio.Event()
+            agent.gate.set()
+            await platform.start_conversation("c1")
+            await platform.call("c1", "read")
+            await agent.aupdate_state("c1", customer_id="a" * 2000)
+            await platform.end_conversation("c1")
+            await agent.until(lambda: "ended" in agent.events)
+            assert isinstance(agent.errors[0], InvalidId)
+
+    asyncio.run(scenario())
+
+
+class GatedInC1(Gated):
+    async def on_conversation_started(self, conversation_id: str) -> None:
+        if conversation_id == "c1":
+            await super().on_conversation_started(conversation_id)
+
+
+def test_the_ended_hook_waits_for_the_started_hook_of_another_process(url: str, prefix: str) -> None:
+    async def scenario() -> None:
+        async with AsyncExitStack() as stack:
+            opened = await stack.enter_async_context(stores(url, prefix))
+            platform = await stack.enter_async_context(LocalPlatform())
+            gate = asyncio.Event()
+            first, second = [await serve(stack, platform, gate, opened, GatedInC1) for _ in range(2)]
+            stack.callback(gate.set)
+            await platform.start_conversation("c1", to=["agent-1"])
+            await first.until(lambda: first.events == ["starting"])
+            await platform.end_conversation("c1", to=["agent-2"])
+            # Messages are handled in order.
+            for _ in range(3):
+                await platform.call("c2", "read", agent="agent-2")
+            assert second.events == []
+            gate.set()
+            await second.until(lambda: second.events == ["ended"])
+            assert first.events == ["starting", "started"]
+
+    asyncio.run(scenario())
+
+
+def test_a_started_hook_that_nobody_began_before_the_end_never_runs(url: str, prefix: str) -> None:
+    async def scenario() -> None:
+        async with AsyncExitStack() as stack:
+            opened = await stack.enter_async_context(stores(url, prefix))
+            platform = await stack.enter_async_context(LocalPlatform())
+            first, second = [await serve(stack, platform, asyncio.Event(), opened) for _ in range(2)]
+            await platform.end_conversation("c1", to=["agent-1"])
+            await first.until(lambda: first.events == ["ended"])
+            await platform.start_conversation("c1", to=["agent-2"])
+            await second.until(lambda: second.events == ["resumed"])
+
+    asyncio.run(scenario())
+
+
+def test_the_conversations_that_were_longest_idle_are_forgotten_first(
+    url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_lifecycle, "REMEMBERED", 3)
+
     async def scenario() -> None:
         async with stores(url, prefix) as opened:
-            given = {colour: opened.get(colour) if colour in colours else None for colour in opened}
-            claims, conversation = HookClaims(Stores(**given), "shop", 60.0), opened["store"].conversation("c1")
-            assert await claims.claim("started", "c1") is True
-            assert (conversation.exists(), conversation.version()) == (False, 0)
-            # What is conditional on there being nothing yet can still be written.
-            version = conversation.state.set("a", 1, expected_version=0)
-            await claims.done("started", "c1")
-            assert await claims.claim("ended", "c1") is True
-            assert conversation.version() == version
-            conversation.delete()
-            await claims.done("ended", "c1")
-            assert not conversation.exists()
-            for hook in ("started", "ended"):
-                assert await claims.claim(hook, "c1") is False
+            agent = GatedInC1(api_key="key", **opened)
+            agent.gate = asyncio.Event()
+            await agent._lifecycle.begin("c1")
+            for one in ("c2", "c3", "c2", "c4", "c5"):
+                await agent._lifecycle.begun(one)
+            assert agent.known_conversations() == ["c1", "c4", "c5"]
+            agent.gate.set()
+            await agent._lifecycle.drain()
+            await agent._lifecycle.begun("c6")
+            assert agent.known_conversations() == ["c4", "c5", "c6"]
 
     asyncio.run(scenario())

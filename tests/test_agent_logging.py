@@ -67,7 +67,7 @@ def test_neither_values_nor_the_api_key_are_logged_and_the_root_logger_is_left_a
     assert "the-VALUE" not in printed
     assert "the-API-key" not in printed
     assert "did not start" in printed
-    assert "tool 'fail' failed with LookupError" in printed
+    assert "tool 'fail' failed with LookupError at <string>:10 (call " in printed
     assert "auth_token=***" in printed
     assert "root [] 30" in printed
 

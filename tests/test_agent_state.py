@@ -8,7 +8,7 @@ from conversimple import tool, tool_async
 
 from redstate import AsyncStore, Store
 from redstate.conversimple import StatefulAgent, _stores
-from redstate.errors import ConfigurationError
+from redstate.errors import ConfigurationError, InvalidField, InvalidId
 from redstate.testing import LocalPlatform
 
 
@@ -138,3 +138,37 @@ def test_the_environment_names_the_default_server_and_settings(
     Shop(api_key="key").update_state("c1", at="the server that was named")
     shared.for_threads().close()
     assert store.conversation("c1").state.all() == {"at": "the server that was named"}
+
+
+def test_an_update_takes_a_mapping_or_keywords_and_means_the_current_conversation(store: Store) -> None:
+    agent = Shop(api_key="key", store=store)
+    agent.update_state("a", {"values": 1, "x": 1}, x=2)
+    agent.update_state(conversation_id="a", y=3)
+    with agent.serving("a"):
+        assert agent.current_conversation_id == "a"
+        agent.update_state(z=4)
+    assert store.load_state("a") == {"values": 1, "x": 2, "y": 3, "z": 4}
+    assert agent.current_conversation_id is None
+    with pytest.raises(InvalidField):
+        agent.update_state("a", 5)  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(TypeError, match=r"^StatefulAgent\.save_state"):
+        agent.save_state("a")  # type: ignore[call-arg]  # on purpose
+
+
+def test_a_tool_can_be_called_by_hand(store: Store) -> None:
+    agent = Shop(api_key="key", store=store)
+    with agent.serving("a"):
+        assert (agent.turn(), agent.turn(), agent.read()) == (1, 2, {"turns": 2})
+    with pytest.raises(InvalidId), agent.serving(""):
+        pass
+
+
+def test_the_current_conversation_can_be_set_to_what_it_is_and_to_nothing_else(store: Store) -> None:
+    agent = Shop(api_key="key", store=store)
+    agent.current_conversation_id = None
+    with agent.serving("a"):
+        agent.current_conversation_id = "a"
+        with pytest.raises(AttributeError, match=r"agent\.serving"):
+            agent.current_conversation_id = "b"
+        agent.current_conversation_id = None
+        assert agent.current_conversation_id == "a"

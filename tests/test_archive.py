@@ -140,6 +140,8 @@ def test_useless_arguments_are_refused(archive: SqlArchive, useless: Any) -> Non
             call()
     with pytest.raises(errors.InvalidInput):
         archive.conversations_of("c1", limit=0)
+    with pytest.raises(errors.InvalidField, match="The state must be a mapping, not NoneType"):
+        archive.save("c1", None)
 
 
 def test_a_state_that_cannot_be_stored_leaves_the_old_one(archive: SqlArchive) -> None:
@@ -216,14 +218,27 @@ def test_files_that_cannot_be_archives_are_said(tmp_path: Path) -> None:
         with pytest.raises(errors.ArchiveError) as caught:
             SqlArchive(path)
         assert caught.value.reason == reason
+        assert str(path) in caught.value.message and reason in caught.value.message
         assert isinstance(caught.value, errors.StoreError)
     assert junk.read_bytes() == b"no database at all " * 100
 
 
 @pytest.mark.parametrize(
-    "url", ["", ":memory:", "sqlite://", "sqlite:///:memory:", "postgresql://h/d", "sqlite+aiosqlite:///x.db", "://"]
+    "url",
+    [
+        "",
+        ":memory:",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgresql://h/d",
+        "sqlite+aiosqlite:///x.db",
+        "://",
+        None,
+        7,
+        b"x",
+    ],
 )
-def test_what_names_no_file_of_sqlite_is_refused(url: str) -> None:
+def test_what_names_no_file_of_sqlite_is_refused(url: Any) -> None:
     with pytest.raises(errors.ConfigurationError):
         SqlArchive(url)
 

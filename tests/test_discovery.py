@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -27,8 +28,9 @@ import valkey.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from redstate import errors
+from redstate import AsyncStore, Store, errors
 from redstate._discovery import Endpoint, endpoint_from_client, endpoint_from_url, open_server
+from redstate.embedded import EmbeddedServer
 
 SECRET = "hunter2"
 
@@ -66,8 +68,11 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
     assert open_server()[0].host == "third"
 
 
-def test_without_any_url_an_embedded_server_is_started() -> None:
+def test_without_any_url_an_embedded_server_is_started_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     endpoint, embedded = open_server()
+    (warning,) = caplog.records
+    assert (warning.name, warning.levelname) == ("redstate", "WARNING")
+    assert "REDSTATE_URL" in warning.getMessage() and "ends with the process" in warning.getMessage()
     assert embedded is not None
     with embedded:
         assert endpoint.path == embedded.socket_path
@@ -435,3 +440,31 @@ def test_a_loading_server_says_so_until_it_is_let_go(kind: str) -> None:
 def test_the_environment_of_the_tests_names_no_server() -> None:
     assert "REDIS_URL" not in os.environ
     assert "REDSTATE_URL" not in os.environ
+
+
+# --- servers that say nothing -----------------------------------------------------------------------------------------
+
+
+def test_a_server_that_takes_connections_and_says_nothing_is_not_taken_for_a_wrong_url() -> None:
+    async def ask(url: str) -> None:
+        async with AsyncStore.from_url(url, timeout=0.1) as store:
+            await store.ping()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"redis://127.0.0.1:{listener.getsockname()[1]}"
+        with Store.from_url(url, timeout=0.1) as store, pytest.raises(errors.ServerUnavailable) as blocking:
+            store.ping()
+        with pytest.raises(errors.ServerUnavailable) as awaited:
+            asyncio.run(ask(url))
+    for caught in (blocking, awaited):
+        assert "accepts connections but gives no answer within 0.1 s" in caught.value.message
+
+
+def test_a_server_that_froze_is_said_to_give_no_answer() -> None:
+    with EmbeddedServer.start() as frozen, Store.from_url(frozen.url, timeout=0.1) as store:
+        store.ping()
+        os.kill(frozen.pid, signal.SIGSTOP)
+        with pytest.raises(errors.CallTimeout):
+            store.ping()
+        with pytest.raises(errors.ServerUnavailable, match=r"accepts connections but gives no answer within 0\.1 s"):
+            store.ping()

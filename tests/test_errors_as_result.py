@@ -111,6 +111,26 @@ def test_errors_of_a_real_store_are_plain_json_and_quote_no_value(url: str, pref
     assert answers[2]["path"] == "note.a[0]"
 
 
+@pytest.mark.parametrize("cls", [cls for cls in ERRORS if issubclass(cls, errors.StoreError)], ids=lambda c: c.__name__)
+def test_an_error_of_the_server_tells_a_model_neither_its_address_nor_how_to_mend_it(
+    cls: type[errors.StoreError],
+) -> None:
+    answer = errors_as_result(
+        raising(cls("Cannot connect to 10.0.0.7:6379", address="10.0.0.7:6379", key="rs:{conv:c}"))
+    )()
+    assert answer == {"error": cls.spoken, "error_type": cls.__name__}
+    assert "nothing was changed" in answer["error"]
+
+
+def test_a_server_that_is_not_there_is_told_without_its_address(prefix: str) -> None:
+    with redstate.Store.from_url("redis://127.0.0.1:1", key_prefix=prefix, timeout=1.0) as store:
+        answer = errors_as_result(store.conversation("c").state.set)("a", 1)
+    assert answer == {
+        "error": "The state could not be reached; nothing was changed",
+        "error_type": "ServerUnavailable",
+    }
+
+
 def test_an_error_with_a_shape_of_its_own_offers_it() -> None:
     class OutOfStock(errors.RedstateError):
         def as_result(self) -> dict[str, Any]:

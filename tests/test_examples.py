@@ -66,8 +66,9 @@ TOLD: dict[str, list[str]] = {
         "No more cup.",
         "52.20 euros in all.",
         "does not have the expected total",
-        "there is 1 order. Sold as order-of-call-1: 3 tea, 1 kettle with 'Ada' for 52.20 euros.",
-        "became order 'order-of-call-1'",
+        "there is 1 order. Sold as call-1-1: 3 tea, 1 kettle with 'Ada' for 52.20 euros.",
+        "became order 'call-1-1'",
+        "Sold as call-1-2: 1 cup for 12.50 euros.",
     ],
     "caching": [
         "agent-1: P1 is a kettle (from the database).",
@@ -302,8 +303,8 @@ async def check_booking(store: AsyncStore) -> None:
 
 async def check_cart(store: AsyncStore) -> None:
     cart = store.conversation("call-1").cart
-    assert list(await cart.orders()) == ["order-of-call-1"]
-    order = await cart.order("order-of-call-1")
+    assert list(await cart.orders()) == ["call-1-1", "call-1-2"]
+    order = await cart.order("call-1-1")
     assert order is not None
     assert (order.total, order.count, order.lines["kettle"].attributes) == (Decimal("52.20"), 4, {"engraving": "Ada"})
 

@@ -33,6 +33,11 @@ async def waits(data: dict[str, Any]) -> bool:
     return False
 
 
+class Waits:
+    async def __call__(self, data: dict[str, Any]) -> bool:
+        return False
+
+
 def problems(steps: Sequence[Any], name: Any = "flow", **options: Any) -> list[str]:
     with pytest.raises(errors.InvalidWorkflow) as caught:
         Workflow(name, steps, **options)
@@ -70,6 +75,8 @@ def problems(steps: Sequence[Any], name: Any = "flow", **options: Any) -> list[s
             "step 'a' guards the way to 'b', where it does not lead",
         ),
         ([Step("a", next="end", guards=[Guard("g", waits, "no")]), END], "step 'a' has a guard 'g' that is async"),
+        ([Step("a", next="end", guards=[Guard("g", Waits(), "no")]), END], "step 'a' has a guard 'g' that is async"),
+        ([Step("a", next="end", time_limit=1), END], "the initial step 'a' has a time limit but no on_timeout"),
         ([Step("a", next="end", guards=[Guard("g", 7, "no")]), END], "step 'a' has a guard 'g' that cannot be called"),
         ([Step("two words", next="end"), END], "a step's name is no Python name"),
         (["a"], "a step's name is no Python name"),
@@ -226,3 +233,22 @@ def test_whatever_comes_is_converted_or_refused_and_what_was_converted_stays(ann
     except errors.InvalidValue:
         return
     assert kind.convert(converted, "x") == converted
+
+
+WRONG: Any = lambda data: True  # noqa: E731 - stands where no function belongs
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"),
+    [
+        (None, "its steps are no list of Step objects but None"),
+        ("ab", "its steps are no list of Step objects but a str"),
+        ([Guard("g", WRONG, "no")], "a step's name"),
+        ([Step("a", collects=["x"], next="end"), END], "step 'a' has collects= as a list"),  # type: ignore[arg-type]  # on purpose
+        ([Step("a", guards=WRONG, next="end"), END], "step 'a' has guards= as a function"),
+        ([Step("a", guards=[WRONG], next="end"), END], "step 'a' has a function among its guards"),
+        ([Step("a", next=None), END], "step 'a' has a next= that is neither"),  # type: ignore[arg-type]  # on purpose
+    ],
+)
+def test_parts_of_another_kind_are_named(steps: Any, problem: str) -> None:
+    assert problem in problems(steps)[0]

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from contract.test_contract_workflow import BOOKING, HURRIED
+from contract.workflows import BOOKING, HURRIED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +63,13 @@ def test_mermaid_text_has_nothing_that_ends_a_description() -> None:
         assert line.count(" : ") <= 1 and ";" not in line
     taken = Workflow("w", [Step("end", next="State"), Step("State", final=True)])
     assert "end_ --> State_" in mermaid(taken)
+
+
+def test_two_steps_never_share_an_id_in_mermaid() -> None:
+    steps = [Step("end", next="end_"), Step("end_", next="end_1"), Step("end_1", next="done"), Step("done", final=True)]
+    text = mermaid(Workflow("w", steps))
+    for line in ("[*] --> end_2", "end_2 --> end_", "end_ --> end_1", 'state "end" as end_2', 'state "end_" as end_'):
+        assert f"    {line}\n" in text
 
 
 @pytest.mark.parametrize("workflow", [BOOKING, HURRIED, CLAIM], ids=lambda workflow: workflow.name)

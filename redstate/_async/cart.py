@@ -148,7 +148,7 @@ class AsyncCart:
         """Freeze the cart as an order, exactly once. Returns the order.
 
         Repeated with the same ``order_id``, from any process and at any later time while the conversation lives, it
-        changes nothing and returns the same order, also after ``start_over``.
+        changes nothing and returns the same order, also after ``start_over``, until the new cart has lines of its own.
 
         Args:
             order_id: the caller's id of the order; any text of 1 to 256 UTF-8 bytes.
@@ -157,6 +157,7 @@ class AsyncCart:
         Raises:
             CartEmpty: there is nothing to check out.
             CartFrozen: the cart was checked out under another id, which is its ``order_id``.
+            OrderExists: the order was placed before, and the cart, which was begun anew, holds other lines.
             TotalChanged: the sum is not the expected one.
             CorruptState: the cart, or the order that stands, holds bytes that redstate did not write.
         """

@@ -138,17 +138,19 @@ class AsyncCustomer:
         return await self._record.ask(customer_calls.conversations(self.key, limit))
 
     async def merge_conversation(self, conversation_id: str, updates: Updates | None = None) -> bool:
-        """Carry over what a conversation that has ended leaves behind; once, whoever else attempts it and however late.
+        """Mark a conversation as ended; once, whoever else attempts it and however late.
 
-        It sets ``last_conversation`` (its id) and ``last_interaction`` (a ``datetime``: the server's time, UTC),
-        applies the updates, and marks the conversation as merged on the list of conversations: all in one change, on
-        the condition that there is no such mark. The mark lasts as long as the customer and its place on the list do:
+        It sets ``last_conversation`` (its id) and ``last_interaction`` (a ``datetime``: the server's time, UTC) in the
+        profile, and marks the conversation as ended on the list of conversations. Nothing of the conversation's own
+        state is copied: ``updates`` says what is carried over. All is one change, on the condition that there is no
+        such mark. The mark lasts as long as the customer and its place on the list do:
         once 1,000 later ones were linked, the conversation is forgotten, and merging it again would do so anew.
 
         Args:
             conversation_id: which; it need not be linked, or exist any more.
-            updates: fields to set, or a function that makes them of the profile (all fields, a dict of its own). Where
-                another writer comes first it is called again with the newest profile, so it should do nothing else.
+            updates: what is carried over: fields of the profile to set, or a function that makes them of the profile
+                (all fields, a dict of its own). Where another writer comes first it is called again with the newest
+                profile, so it should do nothing else.
 
         Returns:
             Whether it was this call that merged; False where that has happened before. After ``OutcomeUnknown`` just

@@ -84,7 +84,7 @@ class AsyncState(AsyncStateBase):
             removed = await record.apply(call, op_id, expected_version)
             self._replaced(*fields)
             return removed
-        there = [name for name in fields if await self._fetch(name, observe=True) is not None]
+        there = [name for name in dict.fromkeys(fields) if await self._fetch(name, observe=True) is not None]
         for name in there:
             pending.put(name, None)
         self._replaced(*fields)
@@ -256,9 +256,9 @@ class AsyncState(AsyncStateBase):
         record, where = self._record, _keys.state_field(field)
         pending = pending_of(record.scope)
         if pending is not None:
-            outcome = change(await self._fetch(field, observe=observe))
-            pending.change(field, lambda raw: change(raw)[0])
-            return outcome[1]
+            new, result = change(await self._fetch(field, observe=observe))
+            pending.change(field, new, lambda raw: change(raw)[0])
+            return result
         contention = AsyncContention(record.key, record.timeout)
         while await contention.another():
             fresh = guess is UNREAD
@@ -293,7 +293,7 @@ class AsyncState(AsyncStateBase):
             for name in drops:
                 pending.put(name, None)
             return True
-        commit = Commit().expect(_keys.ORDER, snapshot.field_order or None)
+        commit = Commit().expect(_keys.ORDER, snapshot.field_order)
         for name, raw in seen.items():
             commit.expect(_keys.state_field(name), raw)
         for name in drops:

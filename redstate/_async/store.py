@@ -70,7 +70,7 @@ class AsyncStore:
         Raises:
             ConfigurationError: the URL or a setting cannot work.
         """
-        return cls(endpoint_from_url(url), Settings(**options))
+        return cls(endpoint_from_url(url), Settings.of(options))
 
     @classmethod
     def from_client(cls, client: Any, **options: Unpack[StoreOptions]) -> AsyncStore:
@@ -81,7 +81,7 @@ class AsyncStore:
         Raises:
             ConfigurationError: the client or a setting cannot work.
         """
-        return cls(endpoint_from_client(client), Settings(**options))
+        return cls(endpoint_from_client(client), Settings.of(options))
 
     @classmethod
     def embedded(cls, **options: Unpack[StoreOptions]) -> AsyncStore:
@@ -91,7 +91,7 @@ class AsyncStore:
             NoServer: there is no server binary to start.
             ConfigurationError: the server did not start, or a setting cannot work.
         """
-        settings = Settings(**options)
+        settings = Settings.of(options)
         server = EmbeddedServer.start()
         return cls(endpoint_from_url(server.url), settings, server)
 
@@ -108,6 +108,9 @@ class AsyncStore:
         settings = Settings.from_environment(options)
         endpoint, server = open_server()
         return cls(endpoint, settings, server)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {self.address}, prefix {self._settings.key_prefix}>"
 
     @property
     def address(self) -> str:

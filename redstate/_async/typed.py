@@ -117,6 +117,18 @@ class AsyncTypedState(AsyncState):
         never = state_calls.assign(Codec(codec.limits), record.key, {field: None})
         return await self._judge(field, judged, never, op_id, expected_version)
 
+    async def edit(self, field: str, change: Callable[[Any], Any], default: Any = None) -> Any:
+        """As without a schema; the result is what was stored, which the schema may have made of the new value.
+
+        Raises:
+            InvalidValue: the schema has no such field, or does not take the new value.
+            ConflictError: others came first for as long as a call may take.
+        """
+        codec, key = self._codec, self._record.key
+        value = await self._replace(field, schema_calls.edited(codec, key, field, change, default))
+        self._replaced(field)
+        return value
+
     async def _judge(
         self,
         field: str,
@@ -163,7 +175,9 @@ class AsyncTypedState(AsyncState):
     async def _stored(self) -> schema_calls.Stored:
         """The record, its state as the running code's transaction sees it."""
         stored = await self._record.ask(schema_calls.read(self._record.key))
-        return schema_calls.Stored(self._seen(stored.snapshot), stored.fits)
+        # Where nothing is, what comes first will be of this version, whatever was there before.
+        fits = stored.fits if stored.snapshot.state else self._codec.schema.version
+        return schema_calls.Stored(self._seen(stored.snapshot), fits)
 
 
 class AsyncTypedConversation(AsyncConversation, Generic[S]):
@@ -177,6 +191,8 @@ class AsyncTypedConversation(AsyncConversation, Generic[S]):
     """
 
     __slots__ = ("_codec", "schema")
+    _state: AsyncTypedState
+    state: AsyncTypedState
 
     def __init__(self, plain: AsyncConversation, schema: Schema[S]) -> None:
         # All but the state is that of the plain one, whatever it has.
@@ -184,7 +200,7 @@ class AsyncTypedConversation(AsyncConversation, Generic[S]):
             setattr(self, name, getattr(plain, name))
         self.schema = schema
         self._codec = SchemaCodec(schema, plain._record.codec)
-        self.state: AsyncTypedState = AsyncTypedState(plain._record, self._codec)
+        self._state = AsyncTypedState(plain._record, self._codec)
 
     @property
     def if_logged_in(self) -> AsyncTypedConversation[S]:
@@ -210,7 +226,11 @@ class AsyncTypedConversation(AsyncConversation, Generic[S]):
     async def upgrade(self) -> bool:
         """Write down what the upcasters make of older state, and raise its schema version, in one change.
 
-        For the time when no worker of the older version runs any more. Returns whether there was something to raise.
+        Only for the time when no worker of an older version is left: the record does not tell them that it was raised.
+        They would read defaults where fields were dropped, and what they write makes the whole count as theirs again,
+        so that the upcasters run once more on what they have made already.
+
+        Returns whether there was something to raise.
 
         Raises:
             InvalidValue: an upcaster made what the schema does not take; nothing was written.

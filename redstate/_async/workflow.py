@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from redstate._async.contention import AsyncContention
 from redstate._async.record import AsyncRecord
 from redstate.calls import workflow as workflow_calls
 from redstate.calls.workflow import Move, Seen, WorkflowStatus
-from redstate.errors import ConflictError, InvalidValue, StepRefused
+from redstate.errors import ConflictError, InvalidInput, InvalidValue, StepRefused
 from redstate.workflow.definition import Workflow
 
 
@@ -19,12 +20,19 @@ class AsyncWorkflowRun:
     the state. Each change returns the name of the step at which the workflow then stands.
 
     Each change can raise ``StepRefused``, which says what is missing and what is allowed, and whose ``as_result()`` a
-    tool can return to a language model as it stands; and ``NotAuthenticated`` where the step requires a login.
+    tool can return to a language model as it stands; ``NotAuthenticated`` where the step requires a login; and
+    ``ConflictError`` where other writers of this workflow came first until the handle's timeout was over.
     """
 
     __slots__ = ("_record", "definition")
 
     def __init__(self, definition: Workflow, record: AsyncRecord) -> None:
+        if not isinstance(definition, Workflow):
+            what = f"the class {definition.__name__}" if isinstance(definition, type) else type(definition).__name__
+            raise InvalidInput(
+                f"workflow() takes a Workflow that was made, not {what}",
+                next_step="Pass the definition: Workflow(name, steps)",
+            )
         self.definition = definition
         self._record = record
 
@@ -60,6 +68,9 @@ class AsyncWorkflowRun:
             StepRefused: the step cannot follow, something is missing, a guard refuses, the time is over, the workflow
                 has ended, or another worker moved it first.
             InvalidValue: a field that no step collects, or a value of another type.
+            InvalidWorkflow: a guard is no plain function; what it returned would have to be awaited.
+
+        What a guard raises comes with a note that names guard, step and workflow.
         """
         values = self.definition.convert(collected)
 
@@ -132,8 +143,11 @@ class AsyncWorkflowRun:
             decide: makes the change, or raises StepRefused.
             in_place: only where the workflow stood at first.
         """
-        first = seen = await self._read()
-        while True:
+        first: Seen | None = None
+        contention = AsyncContention(self._record.key, self._record.timeout)
+        while await contention.another():
+            seen = await self._read()
+            first = first or seen
             try:
                 if in_place and not seen.same_place(first):
                     raise workflow_calls.refused(seen, workflow_calls.OVERTAKEN)
@@ -145,8 +159,7 @@ class AsyncWorkflowRun:
             applied = await self._apply(seen, move, op_id, expected_version)
             if applied is not None:
                 return applied
-            # Each turn lost is another writer's change that succeeded, so the whole of them goes on.
-            seen = await self._read()
+        raise AssertionError("another() ends by raising")
 
     async def _apply(self, seen: Seen, move: Move, op_id: str | None, expected_version: int | None) -> str | None:
         """The step reached; None where the workflow was not as it was seen any more."""

@@ -6,13 +6,14 @@ from __future__ import annotations
 import functools
 import random
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from redstate import _keys
 from redstate._sync.record import Record
 from redstate.calls import cache as cache_calls
-from redstate.calls.cache import Entry, Function, Loader, Terms
+from redstate.calls.cache import Claim, Entry, Function, Loader, Terms
 from redstate.errors import RedstateError
 from redstate.transport.waits import ThreadWaits, pauses
 
@@ -113,10 +114,11 @@ class Cache:
         """The value of a key; where there is none, the loader's, which runs once across all processes.
 
         Whoever finds nothing fresh first takes a lease and loads. The others get the stale value if there is one, and
-        wait otherwise, no longer than the lease. If the loader raises, its caller gets the exception and the next in
-        line loads, one at a time. If its process dies, the lease runs out first. A loader that runs longer than its
-        lease has lost it: its caller gets the value, but the value is not kept. Nor is it if the key was invalidated
-        meanwhile. A loader must not ask for its own key: it would wait for itself.
+        wait otherwise. If the loader raises, its caller gets the exception, and so do those of the same process who
+        wait for it; the next of another process loads. If its process dies, the next loads when the lease has run out.
+        Nobody waits longer than ``lease`` in all: who would runs his own loader and gets its value, which is not kept.
+        A loader that runs longer than its lease has lost it: its value is not kept either, nor if the key was
+        invalidated meanwhile. A loader must not ask for its own key: it would wait for itself.
 
         Args:
             loader: called without arguments. Its own caller gets its very result; the others get copies.
@@ -125,7 +127,7 @@ class Cache:
             stale: seconds after that for which it still serves those who come while another loads.
             negative_ttl: the ttl of a None, which says that there is nothing to load; 30, or ``ttl`` if that is
                 shorter, by default; 0 keeps no None. A None is never served stale.
-            lease: seconds that the loader may take, up to 3,600.
+            lease: seconds that the loader may take, and that others wait for it at most; up to 3,600.
 
         Raises:
             UnsupportedValue, TooLarge: what the loader returned cannot be stored.
@@ -180,36 +182,45 @@ class Cache:
 
     def _found_or_loaded(self, name: str, loader: Loader[T], terms: Terms) -> T:
         token = _token()
-        entry = self._found_or_claimed(name, token, terms.lease_ms)
-        if entry is None:
-            return self._loaded(name, token, loader, terms)
-        found: T = cache_calls.decoded(self._record.codec, name, entry)
-        return found
+        claim = self._found_or_claimed(name, token, terms.lease_ms)
+        if claim.entry is not None:
+            found: T = cache_calls.decoded(self._record.codec, name, claim.entry)
+            return found
+        if claim.wait_ms:
+            return loader()
+        return self._loaded(name, token, loader, terms)
 
-    def _found_or_claimed(self, name: str, token: str, lease_ms: int) -> Entry | None:
-        """A valid entry; None once the lease is ours."""
+    def _found_or_claimed(self, name: str, token: str, lease_ms: int) -> Claim:
+        """A valid entry, or the lease; that of another once we have waited as long as anybody may."""
         rejected = ""
         pause = pauses()
-        waited = False
+        until: float | None = None
         try:
             while True:
                 claim = self._record.ask(cache_calls.claim(name, token, lease_ms, rejected))
                 if claim.entry is not None:
                     if self._in_force(claim.entry):
-                        return claim.entry
+                        return claim
                     rejected = claim.entry.id
                 elif claim.wait_ms:
-                    waited = True
-                    self._waits.pause(name, next(pause), claim.wait_ms / 1000)
+                    now = time.monotonic()
+                    until = now + lease_ms / 1000 if until is None else until
+                    if now >= until:
+                        return claim
+                    longest = min(claim.wait_ms / 1000, until - now)
+                    failure = self._waits.pause(name, next(pause), longest)
+                    if failure is not None:
+                        raise failure
                 else:
-                    return None
+                    return claim
         finally:
-            if waited:  # whoever followed this one must see for himself, also where this one was cancelled
+            if until is not None:  # whoever followed this one must see for himself, also where this one was cancelled
                 self._waits.wake(name)
 
     def _loaded(self, name: str, token: str, loader: Loader[T], terms: Terms) -> T:
         """The loader's value, kept if the lease still holds."""
         record = self._record
+        failed: Exception | None = None
         try:
             try:
                 # Before the load begins: what is invalidated from here on leaves the entry with a mark of the past.
@@ -221,12 +232,14 @@ class Cache:
                 else:
                     call = cache_calls.store(record.codec, name, token, value, _spread(spans[0]), spans[1], marks)
             except BaseException as failure:
+                # A cancellation is its task's own, and those who wait try in turn.
+                failed = failure if isinstance(failure, Exception) else None
                 self._release(name, token, failure)
                 raise
             record.ask(call)
             return value
         finally:
-            self._waits.wake(name)
+            self._waits.wake(name, failed)
 
     def _release(self, name: str, token: str, failure: BaseException) -> None:
         """Give the lease back after a failure, which is what the caller is told of whatever happens here."""

@@ -14,6 +14,7 @@ from redstate.calls import record as record_calls
 from redstate.calls import sizes
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.sizes import SizeReport
+from redstate.errors import OperationMismatch
 from redstate.workflow.definition import Workflow
 
 
@@ -30,7 +31,7 @@ class Conversation:
             record, and nothing is linked by it: see ``customer.link``.
     """
 
-    __slots__ = ("_cart_limits", "_record", "cart", "customer", "id", "key", "session", "state")
+    __slots__ = ("_cart", "_cart_limits", "_customer", "_id", "_record", "_session", "_state")
 
     def __init__(
         self,
@@ -39,14 +40,45 @@ class Conversation:
         cart_limits: CartLimits,
         customer: Customer | None = None,
     ) -> None:
-        self.id = conversation_id
-        self.key = record.key
+        self._id = conversation_id
         self._record = record
-        self.state = State(record)
-        self.cart = Cart(record, cart_limits)
+        self._state = State(record)
+        self._cart = Cart(record, cart_limits)
         self._cart_limits = cart_limits
-        self.session = Session(record)
-        self.customer = customer
+        self._session = Session(record)
+        self._customer = customer
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    @property
+    def key(self) -> str:
+        return self._record.key
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @state.setter
+    def state(self, value: State) -> None:
+        # Python assigns what |= has returned, which is the state itself.
+        if value is not self._state:
+            raise AttributeError(
+                "state cannot be assigned: use state.update(...), or store.save_state(...) for all of it"
+            )
+
+    @property
+    def cart(self) -> Cart:
+        return self._cart
+
+    @property
+    def session(self) -> Session:
+        return self._session
+
+    @property
+    def customer(self) -> Customer | None:
+        return self._customer
 
     @property
     def if_logged_in(self) -> Conversation:
@@ -54,14 +86,15 @@ class Conversation:
 
         Each change through this handle is refused with ``NotAuthenticated``, and nothing is written, unless a session
         is live at the very moment of the change, judged in its script by the server's clock. A change that is accepted
-        slides the session's idle time. Reads are not guarded, and neither is ``session`` itself. A transaction that was
+        slides the session's idle time. Reads are not guarded, and neither are ``session``
+        itself and ``customer``, which is a record of its own: no script judges both. A transaction that was
         begun or used through this handle is guarded as a whole.
 
         Example:
             ``conv.if_logged_in.cart.add("sku-1", 2, "19.99")``
         """
-        guarded = Conversation(self.id, self._record.if_logged_in(), self._cart_limits, self.customer)
-        guarded.session = self.session
+        guarded = Conversation(self._id, self._record.if_logged_in(), self._cart_limits, self._customer)
+        guarded._session = self._session
         return guarded
 
     @property
@@ -115,6 +148,23 @@ class Conversation:
         """
         ttl_ms = self._record.ttl_ms if ttl is None else record_calls.milliseconds(ttl)
         return self._record.ask(record_calls.touch(self.key, ttl_ms))
+
+    def applied(self, op_id: str) -> bool:
+        """Whether the change of an operation id took effect. If it did not, it never will.
+
+        For an ``OutcomeUnknown`` of a change that takes no ``op_id`` to be repeated by (brackets, nested changes, a
+        transaction): where this returns False, make the change again.
+
+        Args:
+            op_id: the error's.
+
+        Raises:
+            StaleOperation: the operation left the window of remembered ones.
+        """
+        try:
+            return self._record.apply(record_calls.settle(self.key), op_id)
+        except OperationMismatch:
+            return True
 
     def delete(self, *, op_id: str | None = None, expected_version: int | None = None) -> bool:
         """Delete it with all its state. Returns whether it existed.

@@ -50,7 +50,7 @@ class Record:
         self, key: str, codec: Codec, transport: SyncTransport, writers: ThreadWriters, ttl_ms: int, timeout: float
     ) -> None:
         self.key = key
-        self.scope = (id(transport), key, False)
+        self.scope = (id(transport), key, False, "")
         self.codec = codec
         self.ttl_ms = ttl_ms
         self._transport = transport
@@ -66,16 +66,26 @@ class Record:
         """The same record, whose changes are refused unless a session is live."""
         guarded = copy.copy(self)
         guarded._logged_in = guarded._conditional = True
-        guarded.scope = (*self.scope[:2], True)
+        guarded.scope = (*self.scope[:2], True, self.scope[3])
         return guarded
 
     def held_to(self, codec: SchemaCodec) -> Record:
         """The same record, whose state is held to a schema."""
         typed = copy.copy(self)
         typed.codec = codec
-        typed._schema = codec.schema.versions
-        typed._conditional = True
+        typed._write_as(codec.schema.versions)
         return typed
+
+    def written_by(self, versions: str) -> Record:
+        """The same record, whose changes are stamped as a schema's; ``versions`` are its eight digits."""
+        stamped = copy.copy(self)
+        stamped._write_as(versions)
+        return stamped
+
+    def _write_as(self, versions: str) -> None:
+        self._schema = versions
+        self._conditional = True
+        self.scope = (*self.scope[:3], versions)
 
     def apply(
         self,

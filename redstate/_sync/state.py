@@ -83,7 +83,7 @@ class State(LiveState):
             removed = record.apply(call, op_id, expected_version)
             self._replaced(*fields)
             return removed
-        there = [name for name in fields if self._fetch(name, observe=True) is not None]
+        there = [name for name in dict.fromkeys(fields) if self._fetch(name, observe=True) is not None]
         for name in there:
             pending.put(name, None)
         self._replaced(*fields)
@@ -253,9 +253,9 @@ class State(LiveState):
         record, where = self._record, _keys.state_field(field)
         pending = pending_of(record.scope)
         if pending is not None:
-            outcome = change(self._fetch(field, observe=observe))
-            pending.change(field, lambda raw: change(raw)[0])
-            return outcome[1]
+            new, result = change(self._fetch(field, observe=observe))
+            pending.change(field, new, lambda raw: change(raw)[0])
+            return result
         contention = Contention(record.key, record.timeout)
         while contention.another():
             fresh = guess is UNREAD
@@ -290,7 +290,7 @@ class State(LiveState):
             for name in drops:
                 pending.put(name, None)
             return True
-        commit = Commit().expect(_keys.ORDER, snapshot.field_order or None)
+        commit = Commit().expect(_keys.ORDER, snapshot.field_order)
         for name, raw in seen.items():
             commit.expect(_keys.state_field(name), raw)
         for name in drops:

@@ -71,7 +71,7 @@ class Store:
         Raises:
             ConfigurationError: the URL or a setting cannot work.
         """
-        return cls(endpoint_from_url(url), Settings(**options))
+        return cls(endpoint_from_url(url), Settings.of(options))
 
     @classmethod
     def from_client(cls, client: Any, **options: Unpack[StoreOptions]) -> Store:
@@ -82,7 +82,7 @@ class Store:
         Raises:
             ConfigurationError: the client or a setting cannot work.
         """
-        return cls(endpoint_from_client(client), Settings(**options))
+        return cls(endpoint_from_client(client), Settings.of(options))
 
     @classmethod
     def embedded(cls, **options: Unpack[StoreOptions]) -> Store:
@@ -92,7 +92,7 @@ class Store:
             NoServer: there is no server binary to start.
             ConfigurationError: the server did not start, or a setting cannot work.
         """
-        settings = Settings(**options)
+        settings = Settings.of(options)
         server = EmbeddedServer.start()
         return cls(endpoint_from_url(server.url), settings, server)
 
@@ -109,6 +109,9 @@ class Store:
         settings = Settings.from_environment(options)
         endpoint, server = open_server()
         return cls(endpoint, settings, server)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {self.address}, prefix {self._settings.key_prefix}>"
 
     @property
     def address(self) -> str:

@@ -17,8 +17,7 @@ from redstate._codec.limits import DEEPEST
 from redstate._settings import check_timeout
 from redstate.archive.interface import ArchivedConversation
 from redstate.calls.customer import checked_limit
-from redstate.calls.state import checked_mapping
-from redstate.errors import ArchiveError, ConfigurationError, CorruptState, MissingExtra, StoreClosed
+from redstate.errors import ArchiveError, ConfigurationError, CorruptState, InvalidField, MissingExtra, StoreClosed
 from redstate.transport.base import forget_at_fork
 
 if find_spec("sqlalchemy") is None:
@@ -79,6 +78,8 @@ _REASONS = {
 class SqlArchive:
     """States of conversations in an SQLite file, which threads and processes may share; a :class:`StateArchive`.
 
+    SQLite is the only database that it takes, whatever else SQLAlchemy knows.
+
     A state is JSON text in the table ``conversation_state``, and its values come back with the types they had. The file
     is in WAL mode with ``synchronous=NORMAL``: what was saved survives a crash of the process, while the last saves
     before a power cut can be lost, and the file is never damaged by either. It must lie on a local disk.
@@ -97,6 +98,7 @@ class SqlArchive:
 
     def __init__(self, url_or_path: str | os.PathLike[str], *, timeout: float = 5.0) -> None:
         url = _checked_url(url_or_path)
+        self._path = str(url.database)
         self._codec = Codec(_LIMITS)
         self._closed = False
         self._engine = sql.create_engine(
@@ -119,12 +121,15 @@ class SqlArchive:
             customer_id: whose it is, likewise; None leaves what was said before.
 
         Raises:
+            InvalidField: the state is no mapping.
             UnsupportedValue, TooLarge: a value cannot be stored; the error names the path to it.
         """
         _keys.check_id(conversation_id, "conversation id")
+        if not isinstance(state, Mapping):
+            raise InvalidField(f"The state must be a mapping, not {type(state).__name__}", next_step="Pass a dict")
         if customer_id is not None:
             _keys.check_id(customer_id, "customer id")
-        encoded = self._codec.encode(dict(checked_mapping(state).items()), "state")
+        encoded = self._codec.encode(dict(state.items()), "state")
         now = datetime.now(UTC)
         insert = sqlite.insert(_table).values(
             conversation_id=conversation_id,
@@ -214,7 +219,7 @@ class SqlArchive:
             with self._engine.begin() as connection:
                 return work(connection)
         except DBAPIError as error:
-            failure = _failure(error.orig)
+            failure = _failure(error.orig, self._path)
         # Raised out here, so that no context carries the statement's values into a report.
         raise failure
 
@@ -233,11 +238,11 @@ class _Pool:
 
 
 def _checked_url(url_or_path: str | os.PathLike[str]) -> sql.URL:
-    text = os.fspath(url_or_path)
-    try:
-        url = sql.make_url(text) if "://" in text else sql.URL.create("sqlite", database=text)
-    except ArgumentError:
-        url = None
+    url = None
+    text = os.fspath(url_or_path) if isinstance(url_or_path, (str, os.PathLike)) else None
+    with contextlib.suppress(ArgumentError):
+        if isinstance(text, str):
+            url = sql.make_url(text) if "://" in text else sql.URL.create("sqlite", database=text)
     if url is None or url.drivername not in {"sqlite", "sqlite+pysqlite"} or url.database in {None, "", ":memory:"}:
         raise ConfigurationError(
             "The archive takes an SQLite file", next_step='Pass a path, or a URL such as "sqlite:///conversations.db"'
@@ -258,8 +263,9 @@ def _create_table(connection: sql.Connection) -> None:
     connection.execute(CreateIndex(_by_customer, if_not_exists=True))
 
 
-def _failure(error: BaseException | None) -> ArchiveError:
+def _failure(error: BaseException | None, path: str) -> ArchiveError:
     # The name of the code can have a suffix that tells which kind it is of: SQLITE_READONLY_DIRECTORY.
     name = "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
     reason, message = _REASONS.get(name, ("other", f"The archive's database refused ({name or type(error).__name__})"))
-    return ArchiveError(message, reason=reason)
+    # SQLite's own words say the cause more closely, but may quote what was to be stored.
+    return ArchiveError(f"{message} ({reason}): {path}", path=path, reason=reason)

@@ -21,7 +21,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from redstate import _keys, _scripts
 from redstate._call import Query
 from redstate._codec import Codec
-from redstate.errors import CorruptState, InvalidInput, InvalidTTL
+from redstate.errors import CorruptState, InvalidInput, InvalidTTL, UnsupportedValue
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -279,8 +279,23 @@ def key_maker(
         bound = signature.bind(*args, **named)
         bound.apply_defaults()
         # f(1), f(x=1) and a default of 1 are one call; the order of keywords says nothing.
-        arguments = codec.encode([list(bound.args), sorted(bound.kwargs.items())], f"{name}()")
+        try:
+            arguments = codec.encode([list(bound.args), sorted(bound.kwargs.items())], f"{name}()")
+        except UnsupportedValue as error:
+            if next(iter(signature.parameters), "") not in ("self", "cls"):
+                raise
+            raise _of_a_method(error) from None
         return f"{name}:{hashlib.blake2b(arguments, digest_size=20).hexdigest()}"
 
     _keys.cache_key(prefix, f"{name or '?' * 512}:{'0' * 40}")
     return make
+
+
+def _of_a_method(error: UnsupportedValue) -> UnsupportedValue:
+    """What to say where the first argument is the object that a method belongs to."""
+    return UnsupportedValue(
+        f"{error.message}. Of a method, the object itself (self) is part of the key",
+        next_step="Pass key=, a function that makes the key without self, or decorate the bound method of an object",
+        path=error.path,
+        value_type=error.value_type,
+    )

@@ -22,11 +22,13 @@ def claim(key: str, ttl_ms: int, field: str, claimant: str, lease: float) -> Que
         field: the hook's hash field.
         claimant: who asks. Asking again gives the same one a new lease.
         lease: seconds after which another claimant gets it unless it was reported as done.
+
+    Its errors include CorruptState: the field holds no mark of a hook.
     """
     words = (*_CLAIM.evalsha, key, str(ttl_ms), field, str(round(lease * 1_000_000)), claimant)
     return Query(key, words, lambda reply: cast(Verdict, reply.decode()), field, _CLAIM)
 
 
-def done(key: str, ttl_ms: int, field: str) -> Query[None]:
-    """Report the hook as done."""
-    return Query(key, (*_DONE.evalsha, key, str(ttl_ms), field), lambda reply: None, field, _DONE)
+def done(key: str, ttl_ms: int, field: str, claimant: str) -> Query[None]:
+    """Report the hook as done. It counts only from the claimant who has it."""
+    return Query(key, (*_DONE.evalsha, key, str(ttl_ms), field, claimant), lambda reply: None, field, _DONE)

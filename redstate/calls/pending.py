@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 
 from redstate import _keys
 from redstate._call import Mutation
 from redstate._codec import Limits
 from redstate.calls.commit import Commit
-from redstate.errors import ConflictError
+from redstate.errors import ConfigurationError, ConflictError
 
 _TAGGED = b'{"~"'
 Raw = bytes | None
@@ -16,6 +17,8 @@ Replay = Callable[[Raw], Raw]
 
 
 class _Field:
+    """One field: what it was when it was read, what it is now, and how it came to be that."""
+
     __slots__ = ("base", "now", "observed", "renewed", "replays")
 
     def __init__(self, base: Raw, *, known: bool) -> None:
@@ -26,6 +29,15 @@ class _Field:
         self.observed = False
         # Deleted and put again: it comes last in the order then.
         self.renewed = False
+
+    def copy(self) -> _Field:
+        """The same, to go back to."""
+        other = copy.copy(self)
+        other.replays = None if self.replays is None else list(self.replays)
+        return other
+
+
+Savepoint = dict[str, _Field]
 
 
 class Pending:
@@ -39,8 +51,37 @@ class Pending:
         self.key = key
         self.closed = False
         self.logged_in = False
+        self.schema = ""
+        self.owner: object = None
+        # What has to be undone outside when the changes are dropped.
+        self.undo: list[Callable[[], None]] = []
         self._fields: dict[str, _Field] = {}
         self._order: bytes | None = None
+        self._saw_order = False
+
+    def end(self) -> None:
+        """The block is over: nothing more is taken in."""
+        self.closed = True
+
+    def dropped(self) -> None:
+        """The changes were not made after all."""
+        for undo in reversed(self.undo):
+            undo()
+
+    def savepoint(self) -> Savepoint:
+        """What ``restore`` goes back to."""
+        return {name: field.copy() for name, field in self._fields.items()}
+
+    def restore(self, savepoint: Savepoint) -> None:
+        """Forget the changes since a savepoint. What was read since then still has to last."""
+        for name, field in self._fields.items():
+            if name in savepoint:
+                savepoint[name].observed = savepoint[name].observed or field.observed
+            elif field.replays is not None:
+                # Read in between: it is as it was read.
+                field.now, field.replays, field.renewed = field.base, [], False
+                savepoint[name] = field
+        self._fields = savepoint
 
     def knows(self, name: str) -> bool:
         """Whether the field has been read, or put, in this transaction."""
@@ -48,15 +89,18 @@ class Pending:
 
     def load(self, name: str, raw: Raw) -> None:
         """Take note of what the server holds."""
+        self._check_open()
         self._fields.setdefault(name, _Field(raw, known=True))
 
-    def load_all(self, state: dict[str, bytes], order: bytes) -> None:
+    def load_all(self, state: dict[str, bytes], order: bytes | None) -> None:
         """Take note of the whole state: every field, and which fields there are, count as seen.
 
         Raises:
             ConflictError: a field is not any more what this transaction saw.
         """
-        self._order = order if self._order is None else self._order
+        self._check_open()
+        if not self._saw_order:
+            self._order, self._saw_order = order, True
         for name in {**state, **self._fields}:
             field = self._fields.setdefault(name, _Field(state.get(name), known=True))
             if field.observed and field.base != state.get(name):
@@ -81,15 +125,17 @@ class Pending:
 
     def put(self, name: str, raw: Raw) -> None:
         """Set, or delete, the field whatever it holds."""
+        self._check_open()
         field = self._fields.setdefault(name, _Field(None, known=False))
         if not field.observed:
             field.replays = None
         self._become(name, field, raw)
 
-    def change(self, name: str, replay: Replay) -> None:
-        """Make something else of a field that is known."""
+    def change(self, name: str, new: Raw, replay: Replay) -> None:
+        """Make something else of a field that is known: ``new``, which is what ``replay`` makes of it as it is now."""
+        self._check_open()
         field = self._fields[name]
-        self._become(name, field, replay(field.now))
+        self._become(name, field, new)
         # On top of a value that this transaction put there, the outcome is certain.
         if field.replays is not None:
             field.replays.append(replay)
@@ -114,8 +160,8 @@ class Pending:
     def commit(self, limits: Limits) -> Mutation[int] | None:
         """The call that performs the changes; None where there are none."""
         commit, changes = Commit(), 0
-        if self._order is not None:
-            commit.expect(_keys.ORDER, self._order or None)
+        if self._saw_order:
+            commit.expect(_keys.ORDER, self._order)
         for name, field in self._fields.items():
             where = _keys.state_field(name)
             touched = field.replays is None or field.now != field.base
@@ -130,6 +176,13 @@ class Pending:
                 else:
                     commit.set(where, field.now)
         return commit.call(limits, self.key) if changes else None
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ConfigurationError(
+                f"The transaction on {self.key} ended while a change of it was under way",
+                next_step="Await every change inside the block; this one was not applied",
+            )
 
     def _become(self, name: str, field: _Field, raw: Raw) -> None:
         if field.now is None and raw is not None:

@@ -15,6 +15,10 @@ T = TypeVar("T")
 
 _ROOMY = Codec(Limits(max_value_bytes=2**31, max_items=2**31, max_depth=DEEPEST))
 
+# A long stretch that differs is not aligned, which takes the square of its length: only equals are found in it.
+_MOST_COMPARED = 250_000
+_MOST_LOOKED_AT = 50
+
 Step = Any
 """A key of a dict or an index of a list."""
 
@@ -76,8 +80,15 @@ class Place:
         return found
 
 
-def find(name: str, trail: tuple[Level, ...], value: Any) -> tuple[Step, ...]:
+def find(name: str, trail: tuple[Level, ...], value: Any, strictly: tuple[bool, ...]) -> tuple[Step, ...]:
     """The steps to the container that a trail led to, in a newer value of the field.
+
+    Args:
+        name: the field.
+        trail: what was last seen on the way.
+        value: the newer value.
+        strictly: for each step, whether an element must hold just what it held; else it may have been changed where it
+            stands.
 
     Raises:
         Detached: there is no such container any more.
@@ -85,7 +96,7 @@ def find(name: str, trail: tuple[Level, ...], value: Any) -> tuple[Step, ...]:
     steps: list[Step] = []
     for number, level in enumerate(trail):
         if number:
-            step = _step_to(level, value)
+            step = step_to(level, value, strict=strictly[number - 1])
             if step is None:
                 raise _gone(name)
             steps.append(step)
@@ -95,14 +106,31 @@ def find(name: str, trail: tuple[Level, ...], value: Any) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _step_to(level: Level, outer: Any) -> Step:
+def step_to(level: Level, outer: Any, *, strict: bool = False) -> Step:
     """Where the container of a level stands in a newer state of what held it; None where it does not."""
     step, seen, before = level
     if type(outer) is dict:
         return step if step in outer else None
     if len(outer) == len(before) and outer[step] == seen:
         return step
-    return _moved(step, seen, before, outer)
+    at = _moved(step, seen, before, outer)
+    if at is None or outer[at] == seen:
+        return at
+    return None if strict or not _may_be(seen, outer[at]) else at
+
+
+def _may_be(seen: Any, now: Any) -> bool:
+    """Whether an element that stands where another stood can be that one, changed.
+
+    What is replaced by something else of its kind differs in most of what it holds, and in what comes first: an id, a
+    name. Where that cannot be told, a changed element is better refused than its neighbour changed.
+    """
+    if type(seen) is dict and type(now) is dict and len(seen) > 1:
+        same = [key for key in seen if key in now and now[key] == seen[key]]
+        return same[:1] == list(seen)[:1] or 2 * len(same) > len(seen)
+    if type(seen) is list and type(now) is list and len(seen) > 1:
+        return any(one in now for one in seen[:_MOST_LOOKED_AT])
+    return type(seen) is type(now)
 
 
 def _moved(step: int, seen: Any, before: list[Any], after: list[Any]) -> int | None:
@@ -124,6 +152,8 @@ def _moved(step: int, seen: Any, before: list[Any], after: list[Any]) -> int | N
 
 def _matched(step: int, seen: Any, old: list[Any], new: list[Any]) -> int | None:
     """Where an element went between two states of a stretch of a list."""
+    if len(old) * len(new) > _MOST_COMPARED:
+        return next((at for at, element in enumerate(new) if element == seen), None)
     blocks = SequenceMatcher(None, [*map(repr, old)], [*map(repr, new)]).get_opcodes()
     kind, low, high, start, end = next(block for block in blocks if block[1] <= step < block[2])
     if kind == "equal":
@@ -140,7 +170,13 @@ def _gone(name: str) -> Detached:
 
 
 def changed(
-    codec: Codec, key: str, name: str, trail: tuple[Level, ...], raw: bytes | None, change: Callable[[Any], T]
+    codec: Codec,
+    key: str,
+    name: str,
+    trail: tuple[Level, ...],
+    strictly: tuple[bool, ...],
+    raw: bytes | None,
+    change: Callable[[Any], T],
 ) -> tuple[bytes, tuple[Step, ...], T]:
     """What a change makes of a field. Pure: nothing is sent or remembered.
 
@@ -148,7 +184,7 @@ def changed(
         codec: decodes and encodes.
         key: the record, for errors.
         name: the state field.
-        trail: leads to the container that is changed.
+        trail, strictly: lead to the container that is changed; see ``find``.
         raw: the field as it is; None where it is absent.
         change: changes the container in place.
 
@@ -163,7 +199,7 @@ def changed(
     if raw is None:
         raise _gone(name)
     value = codec.decode(raw, key=key, field=_keys.STATE + name)
-    steps = find(name, trail, value)
+    steps = find(name, trail, value, strictly)
     result = change(value_at(value, steps))
     return _reencoded(codec, value, name, raw), steps, result
 

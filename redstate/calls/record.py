@@ -12,6 +12,7 @@ from redstate.errors import CorruptState, InvalidTTL
 _DELETE = _scripts.load("record_delete")
 _TOUCH = _scripts.load("record_touch")
 _TTL = _scripts.load("record_ttl")
+_SETTLE = _scripts.load("record_settle")
 
 # How long the remains of a deleted record are kept, in milliseconds: repeats of its last operations are recognised.
 DELETED_WINDOW_MS = 600_000
@@ -34,6 +35,14 @@ def milliseconds(ttl: float) -> int:
 def delete(key: str) -> Mutation[bool]:
     """Delete the record. Returns whether there was one."""
     return Mutation(_DELETE, key, (), lambda answer: result_of(answer) == 1)
+
+
+def settle(key: str) -> Mutation[bool]:
+    """Put an end to the operation under whose id this is sent. Returns False: it did not run, and never will.
+
+    One that did run shows as an ``OperationMismatch``.
+    """
+    return Mutation(_SETTLE, key, (), lambda answer: False)
 
 
 def touch(key: str, ttl_ms: int) -> Query[bool]:
@@ -67,7 +76,8 @@ def version(key: str) -> Query[int]:
 class Snapshot:
     """Every field of a record at one version, still encoded. Fields are without their prefixes.
 
-    ``field_order`` is the index of the state fields as they came, as it stands in the record.
+    ``field_order`` is the index of the state fields as they came, as it stands in the record; where the last one went
+    it is empty, not None.
     """
 
     version: int
@@ -77,7 +87,7 @@ class Snapshot:
     added: dict[str, bytes]
     attributes: dict[str, bytes]
     orders: dict[str, bytes]
-    field_order: bytes = b""
+    field_order: bytes | None = None
 
     def with_state(self, state: dict[str, bytes]) -> Snapshot:
         """The same record with another state."""
@@ -98,10 +108,10 @@ def snapshot(key: str) -> Query[Snapshot]:
             if part is not None:
                 part[_name(key, field)] = value
         absent = found is None or fields.get(b"d") == found
-        order = fields.get(b"k", b"")
+        order = fields.get(b"k")
         return Snapshot(
             version=0 if found is None or absent else _version(key, found),
-            state=_in_order(parts[b"s"], order),
+            state=_in_order(parts[b"s"], order or b""),
             quantities=parts[b"c"],
             prices=parts[b"p"],
             added=parts[b"a"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -31,9 +32,7 @@ class Stored:
 
     def version(self, schema: Schema[Any]) -> int:
         """The schema version that its state fits; one from before there was a schema fits the oldest."""
-        if self.fits is not None:
-            return self.fits
-        return schema.oldest if self.snapshot.state else schema.version
+        return schema.oldest if self.fits is None else self.fits
 
 
 def read(key: str) -> Query[Stored]:
@@ -120,6 +119,19 @@ def added(codec: SchemaCodec, key: str, name: str, raw: bytes | None, by: int) -
     if type(judged) is not int or not -(2**63) <= judged < 2**63:
         raise WrongType(f"Field {name!r} of {key} does not hold a whole number within 64 bits", key=key, field=name)
     return judged
+
+
+def edited(
+    codec: SchemaCodec, key: str, name: str, change: Callable[[Any], Any], default: Any
+) -> Callable[[bytes | None], tuple[bytes, Any]]:
+    """What ``change`` makes of a field's bytes: the new ones, and the value that they hold."""
+    unjudged = state_calls.edited(codec, key, name, change, default)
+
+    def replay(raw: bytes | None) -> tuple[bytes, Any]:
+        new, _ = unjudged(raw)
+        return new, codec.decode(new, key=key, field=_keys.STATE + name)
+
+    return replay
 
 
 def lengthened(codec: SchemaCodec, key: str, name: str, raw: bytes | None, item: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -24,14 +25,13 @@ _ATTEMPT = _scripts.load("session_attempt")
 MOST_ATTEMPTS = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIVE = b"live "
-# The words of a name, also of one written inCamelCase. A secret's name has one of these words, or one of these parts.
+# The words of a name, also of one written inCamelCase. A secret's name has one of these words, which can be written as
+# two, or one of these parts, or a word that ends with "token" unless another one says that the tokens are counted.
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 _SECRET_WORDS = frozenset(
     {
         "pwd",
         "pass",
-        "token",
-        "tokens",
         "jwt",
         "pin",
         "pins",
@@ -44,8 +44,15 @@ _SECRET_WORDS = frozenset(
         "authorization",
         "cookie",
         "cookies",
+        "bearer",
+        "ssn",
+        "authkey",
+        "passkey",
+        "sessionid",
+        "cardnumber",
     }
 )
+_COUNTED = frozenset({"used", "count", "limit", "left", "max", "total"})
 _SECRET_PARTS = ("password", "passwd", "passphrase", "passcode", "secret", "apikey", "privatekey", "accesskey")
 
 
@@ -192,7 +199,10 @@ def _refuse_secrets(value: Any, path: str) -> None:
 def _is_secret(name: str) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     joined = "".join(words)
-    return not _SECRET_WORDS.isdisjoint(words) or any(part in joined for part in _SECRET_PARTS)
+    pairs = [first + second for first, second in itertools.pairwise(words)]
+    if not _SECRET_WORDS.isdisjoint([*words, *pairs]) or any(part in joined for part in _SECRET_PARTS):
+        return True
+    return _COUNTED.isdisjoint(words) and any(word.endswith(("token", "tokens")) for word in words)
 
 
 def _verdict(key: str, reply: bytes) -> str:

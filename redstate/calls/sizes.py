@@ -34,7 +34,7 @@ class FieldSize:
 
 @dataclass(frozen=True, slots=True)
 class SizeReport:
-    """The sizes of a conversation; ``print`` shows it as a table.
+    """The sizes of a conversation; ``print`` shows it as a table, where what is not in the total is marked.
 
     Attributes:
         fields: largest first; the parts of a cart line or a workflow are one field, and all journals are one.
@@ -48,7 +48,10 @@ class SizeReport:
 
     def __str__(self) -> str:
         lines = [f"{self.total:>12,} of {self.limit:,} bytes"]
-        return "\n".join(lines + [f"{field.size:>12,}  {field.kind:<10} {field.name}" for field in self.fields])
+        for field in self.fields:
+            mark = " (not counted)" if field.kind == _JOURNAL else ""
+            lines.append(f"{field.size:>12,}  {field.kind:<10} {field.name}{mark}")
+        return "\n".join(lines)
 
 
 def report(limits: Limits, key: str, top: int | None) -> Query[SizeReport]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from redstate import _keys, _scripts
 from redstate._call import Mutation, Query, Word
 from redstate._codec import Codec
-from redstate.errors import CorruptState, StepRefused
+from redstate.errors import CorruptState, InvalidWorkflow, StepRefused
 from redstate.workflow.definition import Guard, Step, Workflow
 
 _READ = _scripts.load("workflow_read")
@@ -214,8 +215,13 @@ def advance(seen: Seen, to: str | None, values: dict[str, Any]) -> Move:
         if len(step.ways) > 1:
             raise refused(seen, f"more than one step can follow {step.name}: name one", data)
         to = step.ways[0]
-    for guard in _judged(seen, to, data):
-        if not guard.check(dict(data)):
+    for passed, guard in _judged(seen, to, data):
+        try:
+            holds = _holds(seen.workflow, passed, guard, data)
+        except Exception as error:
+            error.add_note(f"in the guard {guard.name!r} of the step {passed.name!r}, workflow {seen.workflow.name!r}")
+            raise
+        if not holds:
             raise refused(seen, guard.message, data)
     return _entering(seen, to, data, timed=True)
 
@@ -249,31 +255,21 @@ def needs_login(seen: Seen, move: Move) -> bool:
 def refused(seen: Seen, reason: str, data: Mapping[str, Any] | None = None) -> StepRefused:
     """The refusal of a change, with everything that says what can be done instead."""
     data = seen.data if data is None else data
-    name, missing = seen.workflow.name, _missing(seen, data)
-    next_step = None
-    if seen.state != "r":
-        next_step = "Start it anew if it is still wanted"
-    elif reason == OVERDUE:
-        next_step = "Go back, cancel, or go to an allowed step"
-    elif not missing:
-        next_step = "Correct what was collected, or go to an allowed step"
+    name, missing, allowed = seen.workflow.name, _missing(seen, data), _allowed(seen, data)
     return StepRefused(
         f"The workflow {name} at step {seen.name}: {reason}",
-        next_step=next_step,
+        next_step=_advice(seen, missing, allowed),
         workflow=name,
         step=seen.name,
         reason=reason,
         missing=missing,
-        allowed=_allowed(seen, data),
+        allowed=allowed,
     )
 
 
 def overdue(seen: Seen) -> StepRefused:
     """The refusal of a change that the script found to come too late."""
-    step = seen.step
-    error = refused(seen, OVERDUE)
-    error.data["allowed"] = error.allowed = [step.on_timeout] if step is not None and step.on_timeout else []
-    return error
+    return refused(replace(seen, now=int(seen.deadline) + 1), OVERDUE)
 
 
 def status(seen: Seen) -> WorkflowStatus:
@@ -318,14 +314,31 @@ def _entering(seen: Seen, to: str, data: dict[str, Any], *, timed: bool) -> Move
     return Move("a", "f" if step.final else "r", to, f"a{seen.name}>{to}", _limit_us(step), timed, data, trail)
 
 
-def _judged(seen: Seen, to: str, data: Mapping[str, Any]) -> Iterable[Guard]:
+def _judged(seen: Seen, to: str, data: Mapping[str, Any]) -> Iterable[tuple[Step, Guard]]:
     """The guards of the way on, and those of every way that was taken before: corrected data must fulfil them too."""
     # Each once: a loop can have passed a step many times.
     for name, target in dict.fromkeys(itertools.pairwise([*seen.trail, seen.name, to])):
         passed = seen.workflow.steps.get(name)
         # A definition that grew since may ask for more than was collected then.
         if passed is not None and not seen.workflow.missing(passed, data):
-            yield from (guard for guard in passed.guards if guard.to in (None, target))
+            yield from ((passed, guard) for guard in passed.guards if guard.to in (None, target))
+
+
+def _holds(workflow: Workflow, step: Step, guard: Guard, data: Mapping[str, Any]) -> bool:
+    """The guard's verdict.
+
+    Raises:
+        InvalidWorkflow: what it returned is to be awaited. Taken for a verdict it would always be true.
+    """
+    verdict = guard.check(dict(data))
+    if not inspect.isawaitable(verdict):
+        return bool(verdict)
+    if inspect.iscoroutine(verdict):
+        verdict.close()
+    problem = f"step {step.name!r} has a guard {guard.name!r} that is async; pass a plain function"
+    raise InvalidWorkflow(
+        f"The workflow {workflow.name!r} cannot work: {problem}", workflow=workflow.name, problems=[problem]
+    )
 
 
 def _missing(seen: Seen, data: Mapping[str, Any]) -> dict[str, str]:
@@ -342,12 +355,38 @@ def _allowed(seen: Seen, data: Mapping[str, Any]) -> list[str]:
         return [step.on_timeout] if step.on_timeout else []
     if seen.workflow.missing(step, data):
         return list(step.ways)
-    return [way for way in step.ways if all(guard.check(dict(data)) for guard in step.guards if guard.to == way)]
+    return [
+        way for way in step.ways if all(_opens(seen, step, guard, data) for guard in step.guards if guard.to == way)
+    ]
+
+
+def _opens(seen: Seen, step: Step, guard: Guard, data: Mapping[str, Any]) -> bool:
+    """Whether the guard holds, for telling what is allowed: one that raises allows nothing."""
+    try:
+        return _holds(seen.workflow, step, guard, data)
+    except Exception:  # noqa: BLE001 - a guard is anybody's code; the advance that it judges raises it to the caller
+        return False
+
+
+def _advice(seen: Seen, missing: Mapping[str, str], allowed: Sequence[str]) -> str:
+    """What can be done where a workflow stands, with the names of the steps that can follow."""
+    if seen.state != "r":
+        return "Start it anew if it is still wanted"
+    ways = f"go to {' or '.join(allowed)}"
+    if missing and not seen.overdue:
+        return f"Collect what is missing, then {ways}"
+    options = [ways] if allowed else []
+    if seen.overdue or seen.step is None:
+        options += [*(["go back"] if seen.trail else []), "cancel it"]
+    else:
+        options = ["correct what was collected", *options]
+    advice = ", or ".join(options)
+    return advice[0].upper() + advice[1:]
 
 
 def _limit_us(step: Step) -> int:
     return 0 if step.time_limit is None else round(step.time_limit * 1_000_000)
 
 
-def _moment(version: str) -> datetime:
-    return _EPOCH + timedelta(microseconds=int(version))
+def _moment(us: str) -> datetime:
+    return _EPOCH + timedelta(microseconds=int(us))

@@ -6,17 +6,22 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from redstate._call import Query
 from redstate._keys import hook_field
 from redstate.calls import hooks
 from redstate.conversimple._stores import Stores
-from redstate.errors import RedstateError, StoreError
+from redstate.errors import ConflictError, OutcomeUnknown, RedstateError, StoreError
+from redstate.transport.base import forget_at_fork
 
 CallFor = Callable[[Any], Query[Any]]
+T = TypeVar("T")
+
+# What may be different when it is tried again.
+PASSING = (StoreError, OutcomeUnknown, ConflictError)
 
 # How long to wait before asking again whether another process is through with a hook, in seconds.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
@@ -32,12 +37,20 @@ class HookClaims:
         agent_name: what tells the hooks of one kind of agent from those of another in the same conversation; the same
             in all processes.
         lease: seconds after which a process that has a hook and gives no sign of life loses it to another.
+
+    Attributes:
+        lease: the same.
     """
 
     def __init__(self, stores: Stores, agent_name: str, lease: float) -> None:
         self._stores = stores
         self._agent_name = agent_name
-        self._lease = lease
+        self.lease = lease
+        self.forget()
+        forget_at_fork(self)
+
+    def forget(self) -> None:
+        """Be a claimant of its own, in a forked process as in a new one."""
         # A claim whose answer was lost is known by it as this agent's own.
         self._claimant = uuid4().hex
         self._leaving = asyncio.Event()
@@ -70,21 +83,33 @@ class HookClaims:
             await asyncio.wait({renewing})
 
     async def done(self, hook: str, conversation_id: str) -> None:
-        """Report a claimed hook as done; repeated for one lease while the server cannot be reached.
+        """Report a claimed hook as done; repeated for one lease while the store fails.
 
         Raises:
             RedstateError: the store could not be told; another process runs the hook again when the lease is over.
         """
-        field = hook_field(self._agent_name, hook)
+        field, claimant = hook_field(self._agent_name, hook), self._claimant
+        await self.insist(
+            lambda: self._ask_store(
+                conversation_id, lambda record: hooks.done(record.key, record.ttl_ms, field, claimant)
+            )
+        )
+
+    async def insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Await ``attempt()``, again and again for one lease while the store fails in a way that can pass.
+
+        Raises:
+            RedstateError: the last failure.
+        """
         clock = asyncio.get_running_loop().time
-        until = clock() + self._lease
+        until, pause = clock() + self.lease, _FIRST_PAUSE
         while True:
             try:
-                await self._ask_store(conversation_id, lambda record: hooks.done(record.key, record.ttl_ms, field))
-                return
-            except StoreError:
-                if clock() >= until or await self.pause(_LONGEST_PAUSE):
+                return await attempt()
+            except PASSING:
+                if clock() >= until or await self.pause(pause):
                     raise
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def pause(self, seconds: float) -> bool:
         """Wait. Returns whether the agent is stopping, which ends it early."""
@@ -99,11 +124,13 @@ class HookClaims:
 
     def stay(self) -> None:
         """The agent starts."""
-        self._leaving.clear()
+        if self._leaving.is_set():
+            # A new one, as an event stays with the event loop that it was waited for in.
+            self._leaving = asyncio.Event()
 
     async def _renew(self, hook: str, conversation_id: str) -> None:
         while True:
-            await asyncio.sleep(self._lease / 3)
+            await asyncio.sleep(self.lease / 3)
             try:
                 if await self._ask(hook, conversation_id) != "run":
                     break
@@ -113,13 +140,13 @@ class HookClaims:
             "%s of conversation %r was given to another process, as this one stood still for %g s",
             hook,
             conversation_id,
-            self._lease,
+            self.lease,
         )
 
     async def _ask(self, hook: str, conversation_id: str) -> hooks.Verdict:
         field = hook_field(self._agent_name, hook)
         verdict: hooks.Verdict = await self._ask_store(
-            conversation_id, lambda record: hooks.claim(record.key, record.ttl_ms, field, self._claimant, self._lease)
+            conversation_id, lambda record: hooks.claim(record.key, record.ttl_ms, field, self._claimant, self.lease)
         )
         return verdict
 
@@ -128,4 +155,4 @@ class HookClaims:
             record = self._stores.for_loop().conversation(conversation_id)._record
             return await record.ask(call_for(record))
         blocking = self._stores.for_threads().conversation(conversation_id)._record
-        return await asyncio.to_thread(blocking.ask, call_for(blocking))
+        return await self._stores.threads.run(blocking.ask, call_for(blocking))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from redstate.conversimple._stores import Stores
 
 
@@ -25,7 +23,7 @@ class Customers:
             if customer_id:
                 await store.customer(customer_id).merge_conversation(conversation_id)
         else:
-            await asyncio.to_thread(self._merge_blocking, conversation_id)
+            await self._stores.threads.run(self._merge_blocking, conversation_id)
 
     def _merge_blocking(self, conversation_id: str) -> None:
         store = self._stores.for_threads()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
+from redstate.calls.state import checked_mapping
 from redstate.conversimple._conversations import Conversations
 
 if TYPE_CHECKING:
@@ -54,14 +56,18 @@ class GuideNames:
         # It is a dict, and to type checkers a richer one.
         return cast("dict[str, Any]", self.conversation(conversation_id).state)
 
-    def update_state(self, conversation_id: str, **updates: Any) -> None:
+    def update_state(
+        self, conversation_id: str | None = None, values: Mapping[str, Any] | None = None, /, **updates: Any
+    ) -> None:
         """Set fields of a conversation's state, all in one atomic change.
 
         Args:
-            conversation_id: the conversation.
-            updates: field names and their new values.
+            conversation_id: the conversation; by default the current one. As in the guide, it can be a keyword too.
+            values: field names and their new values.
+            updates: further ones, which win.
         """
-        self.conversation(conversation_id).state.update(updates)
+        chosen, fields = addressed(conversation_id, values, updates)
+        self.conversation(chosen).state.update(fields)
 
     def persist_conversation(self, conversation_id: str, state: Mapping[str, Any]) -> None:
         """Keep the state of a conversation that is over: by ``save_state``, unless you override it."""
@@ -108,3 +114,22 @@ class GuideNames:
             customer.link(conversation_id)
             self.conversation(conversation_id).state.update(customer_id=customer_id, customer_data=context)
         return context
+
+
+def addressed(
+    conversation_id: str | None, values: Mapping[str, Any] | None, updates: dict[str, Any]
+) -> tuple[str | None, dict[str, Any]]:
+    """Which conversation an update is for, and its fields.
+
+    Raises:
+        InvalidField: the values are no mapping.
+    """
+    if conversation_id is None:
+        # The guide's parameter is no positional-only one.
+        conversation_id = updates.pop("conversation_id", None)
+    return conversation_id, {**checked_mapping({} if values is None else values), **updates}
+
+
+# What Python says of wrong arguments is to name the class that users know.
+for _function in [one for one in vars(GuideNames).values() if isinstance(one, FunctionType)]:
+    _function.__qualname__ = f"StatefulAgent.{_function.__name__}"

@@ -12,14 +12,13 @@ import asyncio
 import functools
 import inspect
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from redstate.conversimple._binding import Binding, bound, current_binding
-from redstate.conversimple._claims import HookClaims
-from redstate.errors import RedstateError, StoreError
+from redstate.conversimple._claims import PASSING, HookClaims
+from redstate.errors import RedstateError
 
 if TYPE_CHECKING:
     from redstate.conversimple.agent import StatefulAgent
@@ -27,15 +26,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger("redstate.conversimple")
 
 HookName = Literal["on_conversation_started", "on_conversation_ended"]
+STARTED: HookName = "on_conversation_started"
+ENDED: HookName = "on_conversation_ended"
 RESUMED = "on_conversation_resumed"
 Hook = Callable[[str], Any]
 T = TypeVar("T")
 
-# How many ended conversations are remembered, so that a repeated message does not fire their hooks again.
-ENDED_REMEMBERED = 10_000
+# How many conversations are remembered, so that a repeated message need not ask the store and resumes nothing again.
+REMEMBERED = 10_000
 
-# How long to wait before asking a store that failed again whether an ended hook is to run here, in seconds.
+# How long to wait before asking a store that failed again, in seconds: for an ended hook, and for a waiting tool call.
 _FIRST_RETRY, _LONGEST_RETRY = 1.0, 30.0
+_FIRST_CALL_RETRY, _LONGEST_CALL_RETRY = 0.01, 1.0
 
 _ROUTES_TO = "_redstate_routes_to"
 
@@ -51,12 +53,40 @@ class Done:
 DONE = Done()
 
 
+class StartUnclaimed(Exception):
+    """Ends a tool call: whether the started hook ran or is to run here could not be found out."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(f"The conversation's start could not be claimed in the store: {reason}")
+
+
 @dataclass(slots=True)
 class _Hooks:
-    """The runs of one conversation's hooks; None where they were not called for yet."""
+    """The hooks of one conversation.
+
+    Attributes:
+        started, ended: their runs, the last ones that were tried; None where they were not called for yet.
+        start_known, end_known: whether they are through, here or elsewhere.
+        failure: why the last claim of the started hook said nothing.
+    """
 
     started: asyncio.Task[None] | None = None
     ended: asyncio.Task[None] | None = None
+    start_known: bool = False
+    end_known: bool = False
+    failure: RedstateError | None = None
+
+    @property
+    def start_due(self) -> bool:
+        return not self.start_known and (self.started is None or self.started.done())
+
+    @property
+    def end_due(self) -> bool:
+        return not self.end_known and (self.ended is None or self.ended.done())
+
+    @property
+    def idle(self) -> bool:
+        return all(task is None or task.done() for task in (self.started, self.ended))
 
 
 class Lifecycle:
@@ -65,10 +95,11 @@ class Lifecycle:
     def __init__(self, agent: StatefulAgent, claims: HookClaims) -> None:
         self._agent = agent
         self._claims = claims
-        self._registered: dict[HookName, list[Hook]] = {"on_conversation_started": [], "on_conversation_ended": []}
+        self._registered: dict[HookName, list[Hook]] = {STARTED: [], ENDED: []}
+        # In the order of their last use.
         self._conversations: dict[str, _Hooks] = {}
-        self._ended: deque[str] = deque()
         self._running: dict[asyncio.Task[None], str] = {}
+        self._stopping = False
 
     def register(self, name: HookName, callback: Hook) -> None:
         """Add ``callback`` to those that run after the agent's own hook."""
@@ -82,36 +113,62 @@ class Lifecycle:
     async def begin(self, conversation_id: str) -> None:
         """Start the started hooks, unless they ran before or the conversation has ended."""
         hooks = self._hooks_of(conversation_id)
-        if hooks and hooks.started is None and hooks.ended is None:
-            hooks.started = self._start("on_conversation_started", conversation_id, hooks)
+        if hooks and hooks.start_due and hooks.ended is None:
+            hooks.started = self._start(STARTED, conversation_id, self._run_started(conversation_id, hooks))
 
     async def end(self, conversation_id: str) -> None:
         """Start the ended hooks, unless they ran before; they wait for the started ones."""
         hooks = self._hooks_of(conversation_id)
-        if hooks and hooks.ended is None:
-            hooks.ended = self._start("on_conversation_ended", conversation_id, hooks)
-            self._ended.append(conversation_id)
-            if len(self._ended) > ENDED_REMEMBERED:
-                del self._conversations[self._ended.popleft()]
+        if hooks and hooks.end_due:
+            hooks.ended = self._start(ENDED, conversation_id, self._run_ended(conversation_id, hooks))
 
-    async def wait_started(self, conversation_id: str | None) -> None:
-        """Wait until the started hooks of the conversation are through, here or in another process.
-
-        A call can be the first that this process hears of a conversation that others served before.
-        """
-        if conversation_id:
-            await self.begin(conversation_id)
-        hooks = self._conversations.get(conversation_id) if conversation_id else None
+    async def begun(self, conversation_id: str) -> None:
+        """Start the started hooks if they are due, and wait until they are through, or one attempt to claim them is."""
+        await self.begin(conversation_id)
+        hooks = self._conversations.get(conversation_id)
         if hooks and hooks.started:
             # asyncio.wait leaves the hook running when the waiting call is cancelled.
             await asyncio.wait({hooks.started})
 
+    async def wait_started(self, conversation_id: str | None) -> None:
+        """Wait until the started hooks of the conversation are through, here or in another process.
+
+        A call can be the first that this process hears of a conversation that others served before. While the store
+        cannot tell, it is asked again: a hook that ran after a tool would overwrite what that has written.
+
+        Raises:
+            StartUnclaimed: the store could not tell, and asking again is no use, or the agent is stopping.
+        """
+        pause = _FIRST_CALL_RETRY
+        while conversation_id:
+            await self.begun(conversation_id)
+            hooks = self._conversations.get(conversation_id)
+            if hooks is None or hooks.start_known:
+                return
+            if hooks.failure and not isinstance(hooks.failure, PASSING):
+                raise StartUnclaimed(hooks.failure)
+            if await self._claims.pause(pause):
+                raise StartUnclaimed("the agent is stopping")
+            pause = min(pause * 2, _LONGEST_CALL_RETRY)
+
+    def check_claimed(self, conversation_id: str | None) -> None:
+        """Tell a call that waited in vain if it was for the store.
+
+        Raises:
+            StartUnclaimed: the last attempt to claim the started hooks failed.
+        """
+        hooks = self._conversations.get(conversation_id) if conversation_id else None
+        if hooks and hooks.failure and not hooks.start_known:
+            raise StartUnclaimed(hooks.failure)
+
     def resume(self) -> None:
         """The agent starts (again)."""
+        self._stopping = False
         self._claims.stay()
 
     async def drain(self) -> None:
         """Wait until the running hooks are through, except those of the conversation that the caller serves."""
+        self._stopping = True
         self._claims.leave()
         # A hook that stops its own agent would otherwise wait for itself.
         binding = current_binding()
@@ -119,64 +176,124 @@ class Lifecycle:
         others = [task for task, conversation_id in self._running.items() if conversation_id != own]
         if others:
             await asyncio.wait(others)
+        self._rest()
+
+    def _rest(self) -> None:
+        if self._stopping and not self._running:
+            self._agent._stores.threads.close()
 
     def _hooks_of(self, conversation_id: str) -> _Hooks | None:
         if not isinstance(conversation_id, str) or not conversation_id:
             logger.warning("ignored a lifecycle message without a conversation id")
             return None
-        return self._conversations.setdefault(conversation_id, _Hooks())
+        hooks = self._conversations.pop(conversation_id, None)
+        if hooks is None:
+            hooks = _Hooks()
+            self._forget_oldest()
+        self._conversations[conversation_id] = hooks
+        return hooks
 
-    def _start(self, name: HookName, conversation_id: str, hooks: _Hooks) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._run(name, conversation_id, hooks), name=f"{name}:{conversation_id}")
+    def _forget_oldest(self) -> None:
+        # Endings can be lost, or go to other processes only. Whoever is forgotten is known again by the store's marks.
+        if len(self._conversations) >= REMEMBERED:
+            idle = next((one for one, hooks in self._conversations.items() if hooks.idle), None)
+            if idle is not None:
+                del self._conversations[idle]
+
+    def _start(self, name: HookName, conversation_id: str, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(run, name=f"{name}:{conversation_id}")
         self._running[task] = conversation_id
-        task.add_done_callback(self._running.pop)
+        task.add_done_callback(self._finish)
         return task
 
-    async def _run(self, name: HookName, conversation_id: str, hooks: _Hooks) -> None:
-        ending = name == "on_conversation_ended"
-        if ending and hooks.started:
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._rest()
+
+    async def _run_started(self, conversation_id: str, hooks: _Hooks) -> None:
+        with bound(Binding(self._agent, conversation_id, starting=True)):
+            if self._has_start_hooks():
+                try:
+                    mine = await self._claims.claim(STARTED, conversation_id)
+                except RedstateError as error:
+                    # The next message or tool call asks again; calls do so often, and it is told once.
+                    told, hooks.failure = hooks.failure, error
+                    if type(told) is not type(error):
+                        await self._report(STARTED, conversation_id, error)
+                    return
+                hooks.failure = None
+                if mine is None:
+                    return
+                if mine:
+                    async with self._claims.held(STARTED, conversation_id):
+                        await self._run_hooks(STARTED, conversation_id)
+                else:
+                    await self._call(RESUMED, self._agent.on_conversation_resumed, conversation_id)
+            hooks.start_known = True
+
+    async def _run_ended(self, conversation_id: str, hooks: _Hooks) -> None:
+        if hooks.started:
             await asyncio.wait({hooks.started})
-        with bound(Binding(self._agent, conversation_id, starting=not ending)):
-            if ending:
-                mine = await self._claimed_at_last(name, conversation_id)
-            else:
-                mine = self._has_start_hooks() and await self._claimed_or_resumed(name, conversation_id, hooks)
-            if not mine:
-                return
-            async with self._claims.held(name, conversation_id):
-                if ending:
+        if hooks.start_due:
+            hooks.started = self._start(STARTED, conversation_id, self._skip_started(conversation_id, hooks))
+            await asyncio.wait({hooks.started})
+        if not hooks.start_known:
+            return
+        with bound(Binding(self._agent, conversation_id)):
+            while mine := await self._claimed_at_last(ENDED, conversation_id):
+                async with self._claims.held(ENDED, conversation_id):
                     # Before the hooks: they may clean the state up, with the customer's id in it.
-                    await self._told(name, conversation_id, self._agent._customers.merge(conversation_id))
-                for hook in (getattr(self._agent, name), *self._registered[name]):
-                    await self._call(name, hook, conversation_id)
-                await self._told(name, conversation_id, self._claims.done(name, conversation_id))
+                    if await self._merged(conversation_id):
+                        await self._run_hooks(ENDED, conversation_id)
+                        hooks.end_known = True
+                        return
+                # The lease runs out, and whoever asks first, in this process or another, tries again.
+                if await self._claims.pause(self._claims.lease):
+                    return
+            hooks.end_known = mine is False
+
+    async def _skip_started(self, conversation_id: str, hooks: _Hooks) -> None:
+        """See to it that the started hooks are through, or that they never run: the conversation has ended."""
+        if self._has_start_hooks():
+            mine = await self._claimed_at_last(STARTED, conversation_id)
+            if mine is None:
+                return
+            if mine:
+                await self._told(STARTED, conversation_id, self._claims.done(STARTED, conversation_id))
+        hooks.start_known = True
 
     def _has_start_hooks(self) -> bool:
         """Whether there is anything to run when a conversation starts; without it nobody needs to be asked."""
-        names = ("on_conversation_started", RESUMED)
-        return bool(self._registered["on_conversation_started"]) or any(map(self._agent.overrides, names))
+        return bool(self._registered[STARTED]) or any(map(self._agent.overrides, (STARTED, RESUMED)))
 
-    async def _claimed_or_resumed(self, name: HookName, conversation_id: str, hooks: _Hooks) -> bool:
-        """Whether the started hooks are this process's; if they ran elsewhere, the conversation is resumed here."""
-        mine = await self._told(name, conversation_id, self._claims.claim(name, conversation_id))
-        if mine is None:
-            # The store could not tell, or the agent is stopping: the next message or tool call asks again.
-            hooks.started = None
-        elif not mine:
-            await self._call(RESUMED, self._agent.on_conversation_resumed, conversation_id)
-        return mine is True
+    async def _run_hooks(self, name: HookName, conversation_id: str) -> None:
+        for hook in (getattr(self._agent, name), *self._registered[name]):
+            await self._call(name, hook, conversation_id)
+        await self._told(name, conversation_id, self._claims.done(name, conversation_id))
 
-    async def _claimed_at_last(self, name: HookName, conversation_id: str) -> bool:
-        """Whether the ended hooks are this process's. No later message would ask again, so this does by itself."""
+    async def _merged(self, conversation_id: str) -> bool:
+        """Merge the conversation into its customer's profile. Returns whether it is no use to try again later."""
+        try:
+            await self._claims.insist(lambda: self._agent._customers.merge(conversation_id))
+        except RedstateError as error:
+            await self._report(ENDED, conversation_id, error)
+            return not isinstance(error, PASSING)
+        return True
+
+    async def _claimed_at_last(self, name: HookName, conversation_id: str) -> bool | None:
+        """Whether the hooks are this process's; None where the store cannot tell, or the agent is stopping.
+
+        After the end no later message would ask again, so this does by itself.
+        """
         pause = _FIRST_RETRY
         while True:
             try:
-                return await self._claims.claim(name, conversation_id) is True
+                return await self._claims.claim(name, conversation_id)
             except RedstateError as error:
                 await self._report(name, conversation_id, error)
-                passing = isinstance(error, StoreError)
+                passing = isinstance(error, PASSING)
             if not passing or await self._claims.pause(pause):
-                return False
+                return None
             pause = min(pause * 2, _LONGEST_RETRY)
 
     async def _told(self, name: str, conversation_id: str, work: Awaitable[T]) -> T | None:

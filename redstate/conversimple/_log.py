@@ -14,10 +14,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from redstate.conversimple._binding import current_binding
+from redstate.transport.base import forget_at_fork
 
 _LEVEL_VARIABLE = "CONVERSIMPLE_LOG_LEVEL"
 _SDK_LOGGER = "conversimple"
-_setup_lock = threading.Lock()
+
+
+class _Setup:
+    """Lets one thread at a time set an agent up."""
+
+    def __init__(self) -> None:
+        self.forget()
+        forget_at_fork(self)
+
+    def forget(self) -> None:
+        """Have a free lock, in a forked process: a thread of the parent may have held it."""
+        self.lock = threading.Lock()
+
+
+_setup = _Setup()
 
 
 @contextmanager
@@ -32,7 +47,7 @@ def quiet_sdk_setup() -> Iterator[None]:
         yield
         return
     root, sdk, placeholder = logging.getLogger(), logging.getLogger(_SDK_LOGGER), logging.NullHandler()
-    with _setup_lock:
+    with _setup.lock:
         level = sdk.level
         # logging.basicConfig does nothing on a root logger that has a handler.
         root.addHandler(placeholder)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from redstate import AsyncStore, Store
 from redstate._discovery import Endpoint, open_server
 from redstate._settings import Settings
+from redstate.conversimple._threads import Threads
 from redstate.embedded import EmbeddedServer
 from redstate.errors import ConfigurationError
+from redstate.transport.base import forget_at_fork
 
 
 class Stores:
@@ -19,11 +21,15 @@ class Stores:
     Args:
         store: what sync tools use; None for the process's store.
         async_store: what async tools use; None for the process's store.
+
+    Attributes:
+        threads: for the agent's own calls on a sync store.
     """
 
     def __init__(self, store: Store | None, async_store: AsyncStore | None) -> None:
         self._store = store
         self._async_store = async_store
+        self.threads = Threads()
 
     @property
     def awaited(self) -> bool:
@@ -71,11 +77,16 @@ class SharedStores:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.forget()
+        forget_at_fork(self)
         self._origin: _Origin | None = None
         self._store: Store | None = None
         # An async store belongs to the event loop that it was opened in.
         self._loop_stores: dict[asyncio.AbstractEventLoop, AsyncStore] = {}
+
+    def forget(self) -> None:
+        """Have a free lock, in a forked process: a thread of the parent may have held it."""
+        self._lock = threading.Lock()
 
     def for_threads(self) -> Store:
         """Return the process's sync store."""

@@ -134,6 +134,7 @@ class ToolCalls:
                 return await self._agent.tool_registry.execute_tool(request.tool_name, request.arguments)
         except TimeoutError as error:
             if limit.expired():
+                self._agent._lifecycle.check_claimed(request.conversation_id)
                 raise CallFailed("Tool execution timed out") from error
             raise
         except asyncio.CancelledError as error:
@@ -166,12 +167,21 @@ def _message(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
+def _origin(error: Exception) -> str:
+    """The file and line that raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "an unknown place" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+
+
 def _log_failure(request: Request, error: Exception) -> None:
     # An exception's text may quote what the caller said, so it is shown to those only who ask for DEBUG.
     logger.error(
-        "tool %r failed with %s (call %r, conversation %r)",
+        "tool %r failed with %s at %s (call %r, conversation %r)",
         request.tool_name,
         type(error).__name__,
+        _origin(error),
         request.call_id,
         request.conversation_id,
     )

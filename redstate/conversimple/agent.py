@@ -6,17 +6,19 @@ import contextlib
 import inspect
 import json
 import logging
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from conversimple import ConversimpleAgent
 from websockets.exceptions import ConnectionClosed
 
 from redstate import AsyncConversation, AsyncStore, Conversation, Store
-from redstate.conversimple._binding import bound, current_binding
+from redstate._keys import check_id
+from redstate.conversimple._binding import Binding, bound, current_binding
 from redstate.conversimple._callbacks import Callback, ReportingCallbacks
 from redstate.conversimple._claims import HookClaims
 from redstate.conversimple._customers import Customers
-from redstate.conversimple._guide import GuideNames
+from redstate.conversimple._guide import GuideNames, addressed
 from redstate.conversimple._lifecycle import DONE, Hook, HookName, Lifecycle, is_routed, routed
 from redstate.conversimple._log import quiet_sdk_setup
 from redstate.conversimple._stores import Stores
@@ -38,16 +40,24 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
     Tool calls wait for the started hook of their conversation, wherever it runs. Sync hooks run in a
     thread, so that they may wait for the store. ``stop()`` ends the worker and no conversation.
 
+    A hook that raises is logged with its traceback and told to the error callback as ``"callback_failed"``. It counts
+    as having run: it is not repeated, and tools then find the state as it left it. A tool that raises is answered with
+    the exception's text; the log names the exception's class and the line that raised it, and shows the traceback at
+    DEBUG (logger ``redstate.conversimple``), since an exception may quote what the caller said.
+
     Args:
         store: the store of sync tools; by default one per process, opened from the environment
-            (``REDSTATE_URL``, then ``REDIS_URL``, then an embedded server) when it is first needed.
+            (``REDSTATE_URL``, then ``REDIS_URL``, then an embedded server, with a warning) when it is first needed.
         async_store: the store of async tools; by default one on the same server as the sync store.
             A store that is passed in is never closed by the agent.
         arguments, options: the SDK's own (``api_key``, ``customer_id``, ``platform_url``, ...).
 
     Attributes:
         hook_lease: seconds after which a hook that began in a process which gives no sign of life any more is run by
-            another. It is less than the 30 seconds that a tool call has, which waits for the started hook.
+            another; the same in all processes. It is less than the 30 seconds that a tool call has, which waits for the
+            started hook. A process that stands still for longer and then goes on is not stopped from finishing its
+            hook beside the other one's: hooks should bear a second run, late and at the same time. In a started hook
+            ``self.conversations[conversation_id] = {...}`` does; ``update_state`` and ``save_state`` overwrite.
     """
 
     hook_lease: float = 15.0
@@ -84,6 +94,30 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         """The conversation of the running tool call or hook; None outside them."""
         binding = current_binding()
         return binding.conversation_id if binding is not None and binding.agent is self else None
+
+    @current_conversation_id.setter
+    def current_conversation_id(self, conversation_id: str | None) -> None:
+        # Agents that keep the id themselves set what it is already, or None when they are through: both are harmless.
+        if conversation_id not in (None, self.current_conversation_id):
+            raise AttributeError(
+                "current_conversation_id follows the running tool call or hook and cannot be set to another one. "
+                "Use: with agent.serving(conversation_id): ..."
+            )
+
+    @contextlib.contextmanager
+    def serving(self, conversation_id: str) -> Iterator[None]:
+        """Run the block as a tool call of the conversation runs: that is the current one. No hook runs.
+
+        For unit tests that call a tool's method themselves, and for code that the platform did not call.
+
+        Example:
+            ``with agent.serving("call-1"): agent.add_to_cart("P1", 2)``
+
+        Raises:
+            InvalidId: the id cannot name a conversation.
+        """
+        with bound(Binding(self, check_id(conversation_id, "conversation id"))):
+            yield
 
     def get_current_conversation_id(self) -> str | None:
         """Return ``current_conversation_id``."""
@@ -142,9 +176,12 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         """
         return dict(await self.async_conversation(conversation_id).state.all())
 
-    async def aupdate_state(self, conversation_id: str, **updates: Any) -> None:
+    async def aupdate_state(
+        self, conversation_id: str | None = None, values: Mapping[str, Any] | None = None, /, **updates: Any
+    ) -> None:
         """Do what ``update_state`` does, for async tools and hooks."""
-        await self.async_conversation(conversation_id).state.update(updates)
+        chosen, fields = addressed(conversation_id, values, updates)
+        await self.async_conversation(chosen).state.update(fields)
 
     def known_conversations(self) -> list[str]:
         """Return the ids of the conversations that this agent has been told of and that have not ended."""
@@ -218,7 +255,7 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
 
         Args:
             conversation_id: a conversation that is under way already, as the SDK's dispatcher passes it; its
-                started hook has run when this returns.
+                started hook has run when this returns, unless the store failed: then it runs before the first tool.
 
         Raises:
             RuntimeError: the platform did not accept the connection.
@@ -226,8 +263,7 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         self._lifecycle.resume()
         await super().start(conversation_id)
         if conversation_id:
-            await self._lifecycle.begin(conversation_id)
-            await self._lifecycle.wait_started(conversation_id)
+            await self._lifecycle.begun(conversation_id)
 
     async def stop(self) -> None:
         """Disconnect. Running tool calls are cancelled, running hooks finish, and no conversation ends."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Generator, Iterable
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redstate import _keys
@@ -20,12 +22,50 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncValue:
+class _Awaited:
+    """What stands for a value without being it: where Python would ask it something, it says what to await instead.
+
+    A forgotten ``await`` would else be true in an ``if``, unequal to everything, and endless in a loop. It still has a
+    hash, its identity: ``asyncio.gather`` needs one.
+    """
+
+    __slots__ = ()
+
+    def _instead(self, method: str) -> str:
+        """What to write where the method was meant; "" for the value itself."""
+        raise NotImplementedError
+
+    def _unread(self, method: str = "") -> TypeError:
+        return TypeError(f"The state has to be awaited: write {self._instead(method)}")
+
+    __hash__ = object.__hash__
+
+    if not TYPE_CHECKING:  # to a type checker there are no such methods, so that it says so before Python does
+
+        def __bool__(self):
+            raise self._unread()
+
+        def __eq__(self, other):
+            raise self._unread()
+
+        def __iter__(self):
+            raise self._unread("iter")
+
+        __aiter__ = __iter__
+
+        def __len__(self):
+            raise self._unread("length()")
+
+        def __contains__(self, item):
+            raise self._unread("has(...)")
+
+
+class AsyncValue(_Awaited):
     """A value inside the state, named by its path: ``state["a"]["b"][0]``. Obtained by brackets, without I/O.
 
-    ``await value`` reads it. The methods are those of ``dict`` and ``list``, awaited; each is one atomic change of its
-    field, repeated on the newest value where another writer came first. An index names a place in the list as it is
-    when the call is made.
+    ``await value`` reads it; to ask it something without (``if``, ``in``, ``len``, ``==``, a loop) is a TypeError. The
+    methods are those of ``dict`` and ``list``, awaited; each is one atomic change of its field, repeated on the newest
+    value where another writer came first. An index names a place in the list as it is when the call is made.
 
     Raises (every method):
         KeyError, IndexError: there is no such place.
@@ -39,7 +79,14 @@ class AsyncValue:
         self._path = path
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {''.join(f'[{step!r}]' for step in self._path)}>"
+        return f"<{type(self).__name__} {self._brackets()}>"
+
+    def _brackets(self) -> str:
+        return "".join(f"[{step!r}]" for step in self._path)
+
+    def _instead(self, method: str) -> str:
+        value = f"await state{self._brackets()}"
+        return value if method in ("", "iter") else f"{value}.{method}"
 
     def __getitem__(self, step: Any) -> AsyncValue:
         return AsyncValue(self._state, (*self._path, step))
@@ -85,20 +132,58 @@ class AsyncValue:
         """Take everything out."""
         await self._change(lambda now: now.clear())
 
+    async def increment(self, step: Any, by: Any = 1) -> Any:
+        """Add to the number at a key or an index; an absent key counts as 0. Returns the new number.
+
+        Args:
+            step: the key or the index.
+            by: an int, a float or a Decimal.
+
+        Raises:
+            TypeError: no number is to be added, or none stands there.
+        """
+        if isinstance(by, bool) or not isinstance(by, (int, float, Decimal)):
+            raise TypeError(f"increment takes a number, not {type(by).__name__}")
+        return await self.edit(step, lambda now: now + by, 0)
+
+    async def edit(self, step: Any, change: Callable[[Any], Any], default: Any = None) -> Any:
+        """Make a new value of the newest one at a key or an index, atomically. Returns the new value, plain.
+
+        Args:
+            step: the key or the index.
+            change: takes the value (yours to change) and returns the new one. Where another writer comes first it is
+                called again with theirs, so it should do nothing else.
+            default: the value of an absent key.
+
+        Raises:
+            ConflictError: others came first for as long as a call may take.
+        """
+
+        def edited(now: Any) -> None:
+            absent = isinstance(now, dict) and step not in now
+            now[step] = change(copy.deepcopy(default) if absent else now[step])
+
+        state, (field, *steps) = self._state, self._path
+        codec, key = state._record.codec, state._record.key
+        replay = changed_at(codec, key, field, steps, edited)
+
+        def stored(raw: bytes | None) -> tuple[bytes, Any]:
+            new, _ = replay(raw)
+            # A schema may have made something else of it.
+            return new, value_at(codec.decode(new, key=key, field=_keys.STATE + field), (*steps, step))
+
+        return await state._replace(field, stored)
+
     async def append(self, item: Any) -> None:
         """As ``list.append``."""
-        await self.extend((item,))
+        if not await self._spliced((item,)):
+            await self._change(lambda now: now.append(item))
 
     async def extend(self, items: Iterable[Any]) -> None:
         """As ``list.extend``."""
         items = tuple(items)
-        record, (field, *steps) = self._state._record, self._path
-        if items and not steps and pending_of(record.scope) is None:
-            # A list that is a whole field grows without being read: the script splices the items in.
-            with contextlib.suppress(WrongType):  # no list any more, or absent: the long way says which
-                await record.apply(extend(record.codec, record.key, field, items, create=False))
-                return
-        await self._change(lambda now: now.extend(items))
+        if not await self._spliced(items):
+            await self._change(lambda now: now.extend(items))
 
     async def insert(self, index: int, item: Any) -> None:
         """As ``list.insert``."""
@@ -124,6 +209,15 @@ class AsyncValue:
         """Whether a dict has the key, or a list the item."""
         return item in await self
 
+    async def _spliced(self, items: tuple[Any, ...]) -> bool:
+        """Append to a list that is a whole field, which takes no reading. Returns whether it was one."""
+        record, (field, *steps) = self._state._record, self._path
+        if items and not steps and pending_of(record.scope) is None:
+            with contextlib.suppress(WrongType):  # no list any more, or absent: the long way says which
+                await record.apply(extend(record.codec, record.key, field, items, create=False))
+                return True
+        return False
+
     async def _read(self) -> Any:
         state, (field, *steps) = self._state, self._path
         record = state._record
@@ -139,7 +233,7 @@ class AsyncValue:
         return await state._replace(field, replay, observe=observe)
 
 
-class AsyncStateBase:
+class AsyncStateBase(_Awaited):
     """The part of the awaited state that is written apart from its blocking twin."""
 
     __slots__ = ()
@@ -167,6 +261,9 @@ class AsyncStateBase:
         """A value inside the state, for its awaited methods; no I/O."""
         _keys.state_field(field)
         return AsyncValue(self, (field,))
+
+    def _instead(self, method: str) -> str:
+        return {"": "await state.all()", "iter": "await state.keys()"}.get(method, f"await state.{method}")
 
     async def keys(self) -> list[str]:
         """The names of the fields in the order in which they came."""

@@ -74,30 +74,32 @@ class LiveDecimal(_Counted, Decimal):
         return Decimal(self)
 
 
-_KINDS: dict[type, type[Any]] = {int: LiveInt, float: LiveFloat, Decimal: LiveDecimal}
+NUMBERS: dict[type, type[Any]] = {int: LiveInt, float: LiveFloat, Decimal: LiveDecimal}
 
 
 def counted(value: Any, where: Where, replaced: Replaced) -> Any:
     """A number that remembers where and when it was read; any other value as it is."""
-    kind = _KINDS.get(type(value))
+    kind = NUMBERS.get(type(value))
     if kind is None:
         return value
     number = kind(value)
     number._where = where
-    number._replaced, number._born = replaced, replaced.watch()
+    number._replaced, number._born = replaced, replaced.tick
     number._addition = None
     return number
 
 
-def taken_addition(value: Any, where: Where, replaced: Replaced) -> Addition | None:
-    """What was added to a number since it was read, or last assigned, at ``where``; None where nothing was.
-
-    It is taken from the number: what is added once must not count again when the same number is assigned again.
-    """
-    if not isinstance(value, _Counted) or value._where != where or replaced.since(where[1:], value._born):
+def addition_of(value: Any, where: Where) -> Addition | None:
+    """What was added to a number since it was read, or last assigned, at ``where``; None where nothing was."""
+    if not isinstance(value, _Counted) or value._where != where or value._replaced.since(where[1:], value._born):
         return None
-    addition, value._addition = value._addition, None
-    return addition
+    return value._addition
+
+
+def settle(value: Any) -> None:
+    """The number was assigned: what was added to it must not count again when it is assigned again."""
+    if isinstance(value, _Counted):
+        value._addition = None
 
 
 def _sum(number: _Counted, by: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -11,9 +12,12 @@ from redstate._transactions import Scope, pending_of
 from redstate.calls.place import Place, changed, find
 from redstate.calls.state import UNREAD, Unread
 from redstate.errors import Detached
-from redstate.live.replaced import Replaced
+from redstate.live.replaced import Path, known, watched
 
 T = TypeVar("T")
+
+# Stands in a path for all elements of a list.
+_ELEMENTS = object()
 
 
 class Record(Protocol):
@@ -34,8 +38,6 @@ class Record(Protocol):
 class Source(Protocol):
     """The blocking state, as its live values see it."""
 
-    _replacements: Replaced
-
     @property
     def _record(self) -> Record: ...
 
@@ -54,25 +56,52 @@ class Source(Protocol):
 class Anchor:
     """A container inside the state: where it stands, and the bytes of its field as they were last seen."""
 
-    __slots__ = ("_born", "_let_go", "place", "root", "source")
+    __slots__ = ("_born", "_in_place", "_let_go", "_located", "place", "replacements", "root", "source")
 
     def __init__(self, source: Source, place: Place, root: RootBytes, *, let_go: bool = False) -> None:
         self.source = source
         self.place = place
         self.root = root
-        self._born = source._replacements.watch()
+        self.replacements = watched(source._record.scope[:2])
+        self._born = self.replacements.tick
+        # The tick at which it was last found where it stands.
+        self._located = self._born
         self._let_go = let_go
+        self._in_place = False
 
     @property
     def let_go(self) -> bool:
         """Whether another value was assigned to the place: then this one is what was last seen, and changes no more."""
-        if not self._let_go:
-            self._let_go = self.source._replacements.since((self.place.name, *self.place.path), self._born)
-        return self._let_go
+        return self._let_go or self.replacements.since((self.place.name, *self.place.path), self._born)
+
+    def changed_in_place(self) -> None:
+        """An operator such as ``+=`` changed it; Python assigns it to its place next."""
+        self._in_place = True
+
+    def take_changed_in_place(self) -> bool:
+        """Whether an assignment is the second half of such an operator."""
+        in_place, self._in_place = self._in_place, False
+        return in_place
+
+    def gone(self) -> Detached:
+        """What to raise where the value is not there any more."""
+        return Detached(
+            f"The value that was read from {self.place.name!r} is not there any more", field=self.place.name
+        )
 
     def replaced(self, step: Any) -> None:
         """What stood at a step inside was replaced, or is gone."""
-        self.source._replacements.note((self.place.name, *self.place.path, step))
+        note_replaced(self.source._record.scope, (self.place.name, *self.place.path, step))
+
+    def rearranged(self) -> None:
+        """Elements of this list were replaced, or taken out: what is kept of them is known by what it holds alone."""
+        note_replaced(self.source._record.scope, (self.place.name, *self.place.path, _ELEMENTS))
+
+    def _strictly(self) -> tuple[bool, ...]:
+        """For each step to here, whether this process rearranged its list since the value was found there."""
+        path = (self.place.name, *self.place.path)
+        at = self.replacements.at
+        return tuple(at((*path[:end], _ELEMENTS)) > self._located for end in range(1, len(path)))
 
     def inside(self, step: Any, outer: Any) -> Anchor:
         """The anchor of a container that this one holds, or held when it was ``outer``."""
@@ -83,8 +112,8 @@ class Anchor:
         return pending_of(self.source._record.scope) is not None
 
     def appended(self, items: list[Any]) -> None:
-        """Items were added to the list without its being read."""
-        self.place.seen.extend(items)
+        """Items were added to the list, which is a whole field, without its being read."""
+        self.place.remember([*self.place.seen, *items], ())
         self.root.raw = UNREAD
 
     def observe(self) -> None:
@@ -94,7 +123,7 @@ class Anchor:
 
     def where(self, *steps: Any) -> tuple[object, ...]:
         """What tells this place, or one so many steps further, from all others."""
-        return (self.source._record.scope, self.place.name, *self.place.path, *steps)
+        return (self.source._record.scope[:2], self.place.name, *self.place.path, *steps)
 
     def read(self, *, observe: bool = True) -> Any:
         """The container as it is now, plain.
@@ -111,18 +140,18 @@ class Anchor:
         if self.let_go:
             return self.place.seen
         place, record = self.place, self.source._record
-        trail = place.trail()
+        trail, strictly, tick = place.trail(), self._strictly(), self.replacements.tick
         raw = self.source._fetch(place.name, observe=observe)
         if raw is None:
             raise Detached(f"Field {place.name!r} of {record.key} is not there any more", field=place.name)
         value = record.codec.decode(raw, key=record.key, field=_keys.STATE + place.name)
         try:
-            steps = find(place.name, trail, value)
+            steps = find(place.name, trail, value, strictly)
         except Detached:
             if not any(type(level.outer) is list for level in trail):
                 raise
             return trail[-1].seen
-        self.root.raw = raw
+        self.root.raw, self._located = raw, tick
         return place.remember(value, steps)
 
     def change(self, change: Callable[[Any], T], *, observe: bool) -> T:
@@ -135,10 +164,10 @@ class Anchor:
         place, record = self.place, self.source._record
         if self.let_go:
             raise Detached(f"Another value was assigned to where this one stood in {place.name!r}", field=place.name)
-        trail = place.trail()
+        trail, strictly = place.trail(), self._strictly()
 
         def replay(raw: bytes | None) -> tuple[bytes | None, tuple[bytes, tuple[Any, ...], T]]:
-            new, steps, result = changed(record.codec, record.key, place.name, trail, raw, change)
+            new, steps, result = changed(record.codec, record.key, place.name, trail, strictly, raw, change)
             return new, (new, steps, result)
 
         new, steps, result = self.source._replace(place.name, replay, self.root.raw, observe=observe)
@@ -162,6 +191,17 @@ def own_copy(value: Any) -> Any:
     if kind is list:
         return [own_copy(one) for one in value]
     return value
+
+
+def note_replaced(scope: Scope, path: Path) -> None:
+    """Take note of an assignment; in a transaction, until it is dropped."""
+    replaced = known(scope[:2])
+    if replaced is None:
+        return
+    replaced.note(path)
+    pending = pending_of(scope)
+    if pending is not None:
+        pending.undo.append(functools.partial(replaced.forget, path, replaced.tick))
 
 
 class RootBytes:

@@ -4,38 +4,37 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redstate import _keys
 from redstate.calls.place import Place
 from redstate.calls.state import edited
 from redstate.errors import InvalidField, WrongType
 from redstate.live.mapping import LiveMapping
-from redstate.live.numbers import counted, taken_addition
-from redstate.live.replaced import Replaced
-from redstate.live.source import Anchor, RootBytes
-from redstate.live.values import LiveDict, LiveList, present
+from redstate.live.numbers import NUMBERS, Addition, addition_of, counted, settle
+from redstate.live.replaced import watched
+from redstate.live.source import Anchor, RootBytes, note_replaced
+from redstate.live.values import CONTAINERS, LiveDict, LiveList, present
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redstate._sync.record import Record
     from redstate.calls.record import Snapshot
-    from redstate.calls.state import UNREAD, Unread
-    from redstate.live.replaced import Replaced
-from redstate.live.source import T
+    from redstate.calls.state import Unread
+
+T = TypeVar("T")
 
 
 class LiveState(LiveMapping):
     """The dict side of :class:`redstate.State`; its named methods are generated from the awaited ones."""
 
-    __slots__ = ("_replacements",)
+    __slots__ = ()
     # A container that is looked up is seen by what is done with it.
     _observes: bool | None = None
 
     if TYPE_CHECKING:  # what the generated class has
         _record: Record
-        _replacements: Replaced
 
         def set(self, field: str, value: Any) -> int: ...
 
@@ -44,6 +43,8 @@ class LiveState(LiveMapping):
         def delete(self, *fields: str) -> int: ...
 
         def increment(self, field: str, by: int = 1) -> int: ...
+
+        def setdefault(self, field: str, default: Any = None, /) -> Any: ...
 
         def has(self, field: str) -> bool: ...
 
@@ -62,25 +63,18 @@ class LiveState(LiveMapping):
             observe: bool = True,
         ) -> T: ...
 
-        def _replace(
-            self,
-            field: str,
-            change: Callable[[bytes | None], tuple[bytes | None, T]],
-            guess: bytes | Unread | None = UNREAD,
-            *,
-            observe: bool = True,
-        ) -> T: ...
-
     def __new__(cls, *arguments: Any) -> Any:
+        if arguments and not hasattr(arguments[0], "codec"):
+            # ``type(value)(...)``, as dataclasses.asdict has it, makes a plain one.
+            return dict(*arguments)
         state: Any = super().__new__(cls)
         state._hold(None)
-        state._replacements = Replaced()
         return state
 
     def _replaced(self, *fields: str) -> None:
         """Other values were assigned to fields, or they are gone."""
         for field in fields:
-            self._replacements.note((field,))
+            note_replaced(self._record.scope, (field,))
 
     def copy(self) -> dict[str, Any]:
         """Everything in it as plain data that is the caller's own, to any depth; as ``all()``."""
@@ -91,16 +85,27 @@ class LiveState(LiveMapping):
         if raw is None:
             raise KeyError(field)
         # Only brackets can stand left of ``+=``, so only they make numbers that remember where they were read.
-        return counted(self._present(field, raw), (self._record.scope, field), self._replacements)
+        value = self._present(field, raw)
+        if type(value) not in NUMBERS:
+            return value
+        origin = self._record.scope[:2]
+        return counted(value, (origin, field), watched(origin))
 
     def __setitem__(self, field: Any, value: Any) -> None:
-        where = (self._record.scope, field)
+        where = (self._record.scope[:2], field)
         if isinstance(value, (LiveDict, LiveList)) and not value._anchor.let_go and value._anchor.where() == where:
-            return  # ``state["list"] += [1]``: it stands there already, and may have changed meanwhile
-        addition = taken_addition(value, where, self._replacements)
+            # ``state["list"] += [1]``: it stands there already, and may have changed meanwhile.
+            if not value._anchor.take_changed_in_place():
+                self.setdefault(field, value._anchor.place.seen)  # unless others took it out
+            return
+        addition = addition_of(value, where)
         if addition is None:
             self.set(field, value)
-            return
+        else:
+            self._add(field, addition, value)
+            settle(value)
+
+    def _add(self, field: str, addition: Addition, value: Any) -> None:
         if type(addition.by) is int and isinstance(value, int) and abs(addition.by) < 2**63:
             with contextlib.suppress(WrongType):  # beyond 64 bits, or another kind of number by now: the long way
                 self.increment(field, addition.by)
@@ -133,6 +138,8 @@ class LiveState(LiveMapping):
         """The value of a field, alive if it is a container."""
         record = self._record
         value = record.codec.decode(raw, key=record.key, field=_keys.STATE + field)
+        if type(value) not in CONTAINERS:
+            return value
         return present(Anchor(self, Place(field, value), RootBytes(raw)))
 
 

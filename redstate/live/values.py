@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, SupportsIndex
 
 from redstate.calls import state as state_calls
+from redstate.calls.place import Level, step_to
 from redstate.errors import WrongType
 from redstate.live.mapping import LiveMapping, plain
-from redstate.live.numbers import counted, taken_addition
+from redstate.live.numbers import Addition, addition_of, counted, settle
 from redstate.live.source import Anchor, own_copy, position
 
 _MISSING: Any = object()
-_CONTAINERS = (dict, list)
+CONTAINERS = (dict, list)
 
 
 def alive(anchor: Anchor, step: Any, outer: Any) -> Any:
@@ -74,10 +75,10 @@ class LiveDict(LiveMapping):
 
     def __getitem__(self, key: Any) -> Any:
         anchor, now = self._anchor, self._now(observe=False)
-        if type(now.get(key)) not in _CONTAINERS:
+        if type(now.get(key)) not in CONTAINERS:
             anchor.observe()
         # Only brackets can stand left of ``+=``, so only they make numbers that remember where they were read.
-        return counted(alive(anchor, key, now), anchor.where(key), anchor.source._replacements)
+        return counted(alive(anchor, key, now), anchor.where(key), anchor.replacements)
 
     def __contains__(self, key: object) -> bool:
         return key in self._now()
@@ -103,6 +104,7 @@ class LiveDict(LiveMapping):
 
     def __ior__(self, other: Any) -> Any:
         self.update(other)
+        self._anchor.changed_in_place()
         return self
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
@@ -173,7 +175,7 @@ class LiveList(list[Any]):
         if isinstance(index, slice):
             return [alive(self._anchor, at, now) for at in range(*index.indices(len(now)))]
         anchor, at = self._anchor, position(now, index)
-        return counted(alive(anchor, at, now), anchor.where(at), anchor.source._replacements)
+        return counted(alive(anchor, at, now), anchor.where(at), anchor.replacements)
 
     def __iter__(self) -> Iterator[Any]:
         now = self._now()
@@ -251,10 +253,11 @@ class LiveList(list[Any]):
 
     def __iadd__(self, items: Any) -> Any:
         self.extend(items)
+        self._anchor.changed_in_place()
         return self
 
     def _extend(self, items: tuple[Any, ...]) -> None:
-        anchor = self._anchor
+        anchor, items = self._anchor, tuple(map(plain, items))
         if anchor.place.parent is None and not anchor.let_go and not anchor.in_transaction():
             # A list that is a whole field grows without being read: the script splices the items in.
             record = anchor.source._record
@@ -263,44 +266,50 @@ class LiveList(list[Any]):
             except WrongType:
                 pass  # no list any more, or written in another form: the long way says which
             else:
-                anchor.appended([own_copy(plain(item)) for item in items])
+                anchor.appended([own_copy(item) for item in items])
+                self._mirror()
                 return
-        items = tuple(map(plain, items))
         self._change(lambda now: now.extend(items))
 
     def insert(self, index: SupportsIndex, item: Any) -> None:
         item = plain(item)
-        self._change(lambda now: now.insert(index, item))
+        self._rearrange(lambda now: now.insert(index, item))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(index, slice):
             values = [plain(one) for one in value] if isinstance(value, Iterable) else value  # which list refuses
-            self._change(lambda now: now.__setitem__(index, values))
+            self._rearrange(lambda now: now.__setitem__(index, values))
         else:
             _assign(self._anchor, index, value, self._change)
 
     def __delitem__(self, index: Any) -> None:
-        self._change(lambda now: now.__delitem__(index))
+        self._rearrange(lambda now: now.__delitem__(index))
 
     def __imul__(self, times: SupportsIndex) -> Any:
-        self._change(lambda now: now.__imul__(times))
+        self._rearrange(lambda now: now.__imul__(times))
+        self._anchor.changed_in_place()
         return self
 
     def pop(self, index: SupportsIndex = -1) -> Any:
-        return self._change(lambda now: now.pop(index), observe=True)
+        return self._rearrange(lambda now: now.pop(index), observe=True)
 
     def remove(self, item: Any) -> None:
         item = plain(item)
-        self._change(lambda now: now.remove(item))
+        self._rearrange(lambda now: now.remove(item))
 
     def clear(self) -> None:
-        self._change(lambda now: now.clear())
+        self._rearrange(lambda now: now.clear())
 
     def reverse(self) -> None:
-        self._change(lambda now: now.reverse())
+        self._rearrange(lambda now: now.reverse())
 
     def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
-        self._change(lambda now: now.sort(key=key, reverse=reverse))
+        self._rearrange(lambda now: now.sort(key=key, reverse=reverse))
+
+    def _rearrange(self, change: Callable[[list[Any]], Any], *, observe: bool = False) -> Any:
+        result = self._change(change, observe=observe)
+        self._anchor.rearranged()
+        return result
 
 
 def _assign(anchor: Anchor, step: Any, value: Any, perform: Callable[[Callable[[Any], None]], Any]) -> None:
@@ -311,11 +320,25 @@ def _assign(anchor: Anchor, step: Any, value: Any, perform: Callable[[Callable[[
     # ``d["list"] += [1]`` changes the list in place and then assigns it to where it stands already. Writing what was
     # read would undo what others changed in between.
     if isinstance(value, (LiveDict, LiveList)) and not value._anchor.let_go and value._anchor.where() == where:
+        if not value._anchor.take_changed_in_place() and type(seen) is dict:
+            held = value._anchor.place.seen
+            perform(lambda now: now.setdefault(step, held))  # unless others took it out meanwhile
         return
-    addition, value = taken_addition(value, where, anchor.source._replacements), plain(value)
+    addition, new = addition_of(value, where), plain(value)
     if addition is not None:
-        perform(lambda now: now.__setitem__(at, addition.to(now[at])))
+        perform(lambda now: _add(now, Level(at, seen[at], seen), addition, anchor))
+        settle(value)
         return
-    perform(lambda now: now.__setitem__(step, value))
-    if type(seen) is dict:  # an element of a list is known by what it holds
+    perform(lambda now: now.__setitem__(step, new))
+    if type(seen) is dict:
         anchor.replaced(step)
+    else:
+        anchor.rearranged()
+
+
+def _add(now: Any, level: Level, addition: Addition, anchor: Anchor) -> None:
+    """Add to a number where it stands by now: others may have moved it in its list."""
+    at = step_to(level, now)
+    if at is None:
+        raise anchor.gone()
+    now[at] = addition.to(now[at])

@@ -25,15 +25,18 @@ class Schema(Generic[S]):
     - A field that both versions have keeps its meaning and type.
     - A field that is made of older ones gets a new name. Its upcaster derives it each time, as older workers go on
       writing the old fields; and newer workers write the old fields too, in the same ``update``.
-    - An upcaster keeps a new field that is there already (``state.setdefault``), copes with fields that are not there
-      yet, and leaves the old fields in.
+    - An upcaster runs at each read for as long as older workers write, so also on state that has old and new fields
+      together, some of them its own. It keeps a new field that is there already (``state.setdefault``), copes with
+      fields that are not there yet, and leaves the old fields in.
 
-    When the older workers are gone, ``conversation.upgrade()`` writes down what the upcasters make, and may drop the
-    old fields.
+    When no older worker is left, ``conversation.upgrade()`` writes down what the upcasters make, and may drop the old
+    fields.
 
     Args:
-        cls: a dataclass, a TypedDict or a pydantic model. Its validators run at each write and at each read, so they
-            must leave alone what they made themselves.
+        cls: a dataclass, a TypedDict or a pydantic model. The validators of a field run at each write of that field
+            and at each read of the whole, so they must leave alone what they made themselves. Validators of the whole
+            class (``model_validator``, ``__post_init__``) do *not* run at a write, as the fields may come one by one:
+            only ``typed()`` runs them, and raises SchemaMismatch for what they refuse.
         version: of the class, from 1.
         upcasters: by version, what makes plain state of the next version of plain state of that version; one for each
             version from the oldest that can lie in the store to the one before this. It may change the dict it gets.

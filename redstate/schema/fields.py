@@ -44,13 +44,11 @@ class FieldRule:
         bare = build.bare(node)
         kind = bare["type"]
         self._scalar = kind in _SCALARS and "serialization" not in bare
-        empty = self._starts(0)
-        self.adds = kind == "any" or (
-            empty and kind == "int" and not bare.keys() - {"type", "strict", "metadata", "ref"}
-        )
+        bounded = bare.keys() - {"type", "strict", "metadata", "ref"}
+        self.adds = self._starts(0) and (kind == "any" or (kind == "int" and not bounded))
         items = bare.get("items_schema", {"type": "any"})
         plain_list = kind == "list" and not bare.keys() & {"min_length", "max_length", "serialization"}
-        self.splices = kind == "any" or (plain_list and self._starts([]))
+        self.splices = (kind == "any" or plain_list) and self._starts([])
         self._item = FieldRule(f"{name}[]", items, build, required=True) if plain_list else None
 
     def plain(self, value: Any, path: str) -> Any:

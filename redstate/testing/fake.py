@@ -45,7 +45,7 @@ def fake_store(**options: Unpack[StoreOptions]) -> Store:
         MissingExtra: fakeredis or lupa is not installed; the extra ``testing`` brings both.
         ConfigurationError: a setting cannot work.
     """
-    settings = Settings(**options)
+    settings = Settings.of(options)
     server = FakeServer()
     return Store(endpoint_from_url(server.url), settings, server)
 
@@ -57,7 +57,7 @@ def fake_async_store(**options: Unpack[StoreOptions]) -> AsyncStore:
         MissingExtra: fakeredis or lupa is not installed; the extra ``testing`` brings both.
         ConfigurationError: a setting cannot work.
     """
-    settings = Settings(**options)
+    settings = Settings.of(options)
     server = FakeServer()
     return AsyncStore(endpoint_from_url(server.url), settings, server)
 

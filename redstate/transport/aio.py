@@ -188,6 +188,8 @@ class AsyncTransport:
         self._connection: Multiplexer | None = None
         self._attempt: asyncio.Task[Multiplexer] | None = None
         self._was_connected = False
+        # Whether the attempt under way got through to something that listens.
+        self._accepted = False
         self._closed = False
         base.forget_at_fork(self)
 
@@ -296,6 +298,7 @@ class AsyncTransport:
         assert self._loop is not None
         backoff = base.backoffs()
         address = self._endpoint.address
+        seconds = deadline - self._loop.time()
         # What the last finished attempt met says more than that the next one came to no end in time.
         error: BaseException = ServerUnavailable(f"No connection to {address} in time", address=address)
         while not self._closed:
@@ -313,6 +316,8 @@ class AsyncTransport:
                     return
                 error = found
                 worthwhile = base.worth_another_attempt(error, was_connected=self._was_connected)
+            elif self._accepted:
+                error = base.silent(address, seconds)
             pause = next(backoff)
             if not worthwhile or self._loop.time() + pause >= deadline:
                 if sent:
@@ -328,6 +333,7 @@ class AsyncTransport:
             return Multiplexer(loop, self._max_pending)
 
         timeout = endpoint.connect_timeout or 10.0
+        self._accepted = False
         try:
             async with asyncio.timeout(timeout):
                 username, password = await endpoint.credentials_async()
@@ -345,6 +351,7 @@ class AsyncTransport:
             raise ServerUnavailable(
                 f"Cannot connect to {endpoint.address}: {_reason(error)}", address=endpoint.address
             ) from None
+        self._accepted = True
         await self._shake_hands(connection, base.handshake(username, password, endpoint.db), timeout)
         self._connection = connection
         self._was_connected = True
@@ -362,9 +369,8 @@ class AsyncTransport:
             connection.abort()  # also where the store is closed meanwhile: nobody else knows of this connection
             if not isinstance(failure, (ConnectionBroken, ReplyLost)):
                 raise
-            address = self._endpoint.address
-            raise ServerUnavailable(
-                f"What listens at {address} does not answer as Redis does", address=address
+            raise base.no_handshake(
+                self._endpoint.address, failure, timeout, was_connected=self._was_connected
             ) from None
 
 

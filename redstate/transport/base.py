@@ -69,6 +69,33 @@ def handshake_error(reply: object) -> StoreError | None:
     return server_error(reply)
 
 
+def no_handshake(address: str, failure: BaseException, seconds: float, *, was_connected: bool) -> ServerUnavailable:
+    """What a handshake that came to no end means.
+
+    Args:
+        address: of the server.
+        failure: how it ended.
+        seconds: how long the answer was waited for.
+        was_connected: whether it has answered before, so that its address is right.
+    """
+    if isinstance(failure, ReplyLost):
+        return silent(address, seconds)
+    if was_connected:
+        return ServerUnavailable(
+            f"{address} accepts connections and closes them", next_step="See the server's log", address=address
+        )
+    return ServerUnavailable(f"What listens at {address} does not answer as Redis does", address=address)
+
+
+def silent(address: str, seconds: float) -> ServerUnavailable:
+    """A server that was connected to and says nothing at all: it is stopped, or has too much to do."""
+    return ServerUnavailable(
+        f"{address} accepts connections but gives no answer within {seconds:.2g} s",
+        next_step="Check whether the server hangs or is overloaded, and that the URL is right",
+        address=address,
+    )
+
+
 def load_command(script: Script) -> bytes:
     """Loads one script into the server's cache."""
     return pack_words(("SCRIPT", "LOAD", script.source))

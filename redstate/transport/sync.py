@@ -262,13 +262,14 @@ class SyncTransport:
         """Connect; where the server was there before, try again until the deadline."""
         loading: ServerLoading | None = None
         for pause in base.backoffs():
-            remaining = deadline - time.monotonic()
             try:
-                self._connect_once(connection, max(0.001, remaining))
+                self._connect_once(connection, max(0.001, deadline - time.monotonic()))
             except StoreError as error:
                 if isinstance(error, ServerLoading):
                     loading = error
-                if remaining <= pause or not base.worth_another_attempt(error, was_connected=self._was_connected):
+                if deadline - time.monotonic() <= pause or not base.worth_another_attempt(
+                    error, was_connected=self._was_connected
+                ):
                     if sent:  # no word on the attempt before
                         raise ReplyLost from None
                     # That it was loading says more than that the last attempt came to no end in time.
@@ -295,11 +296,8 @@ class SyncTransport:
                 refusal = base.handshake_error(connection.exchange(command, timeout, deadline))
                 if refusal is not None:
                     raise refusal
-        except (ConnectionBroken, ReplyLost):
-            address = endpoint.address
-            raise ServerUnavailable(
-                f"What listens at {address} does not answer as Redis does", address=address
-            ) from None
+        except (ConnectionBroken, ReplyLost) as failure:
+            raise base.no_handshake(endpoint.address, failure, timeout, was_connected=self._was_connected) from None
 
     def _open_socket(self, timeout: float) -> socket.socket:
         endpoint = self._endpoint

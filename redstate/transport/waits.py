@@ -1,7 +1,8 @@
 """How the tasks or threads of one process wait together for a value that somebody else loads.
 
 One of them polls the server, the others follow it: they sleep until it has seen the end of the load, or until the lease
-of the one who loads must have run out, whichever comes first.
+of the one who loads must have run out, whichever comes first. A load of this process that fails fails for all of them:
+if each tried in turn instead, a backend that is down would be waited for as often as there are callers.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ def pauses() -> Iterator[float]:
 
 
 class _LoopRoom:
-    __slots__ = ("over", "polled")
+    __slots__ = ("failure", "over", "polled")
 
     def __init__(self) -> None:
         self.over = asyncio.Event()
         self.polled = False
+        self.failure: Exception | None = None
 
 
 class LoopWaits:
@@ -39,8 +41,8 @@ class LoopWaits:
         self._rooms: dict[str, _LoopRoom] = {}
         forget_at_fork(self)
 
-    async def pause(self, key: str, short: float, longest: float) -> None:
-        """Wait before asking the server again.
+    async def pause(self, key: str, short: float, longest: float) -> Exception | None:
+        """Wait before asking the server again. Returns what a load of this process has raised meanwhile.
 
         Args:
             key: what is waited for.
@@ -60,11 +62,18 @@ class LoopWaits:
         finally:
             if polls:
                 room.polled = False
+        return room.failure
 
-    def wake(self, key: str) -> None:
-        """The load of ``key`` has come to an end, or the one who polls gives up: everybody asks for himself."""
+    def wake(self, key: str, failure: Exception | None = None) -> None:
+        """The load of ``key`` has come to an end, or the one who polls gives up: everybody asks for himself.
+
+        Args:
+            key: what was waited for.
+            failure: what the load raised: those who wait get it, and need not ask.
+        """
         room = self._rooms.pop(key, None)
         if room is not None:
+            room.failure = failure
             room.over.set()
 
     def forget(self) -> None:
@@ -72,11 +81,12 @@ class LoopWaits:
 
 
 class _ThreadRoom:
-    __slots__ = ("over", "polled")
+    __slots__ = ("failure", "over", "polled")
 
     def __init__(self) -> None:
         self.over = threading.Event()
         self.polled = False
+        self.failure: Exception | None = None
 
 
 class ThreadWaits:
@@ -86,7 +96,7 @@ class ThreadWaits:
         self.forget()
         forget_at_fork(self)
 
-    def pause(self, key: str, short: float, longest: float) -> None:
+    def pause(self, key: str, short: float, longest: float) -> Exception | None:
         with self._lock:
             room = self._rooms.setdefault(key, _ThreadRoom())
             polls = not room.polled
@@ -96,11 +106,13 @@ class ThreadWaits:
         finally:
             if polls:
                 room.polled = False
+        return room.failure
 
-    def wake(self, key: str) -> None:
+    def wake(self, key: str, failure: Exception | None = None) -> None:
         with self._lock:
             room = self._rooms.pop(key, None)
         if room is not None:
+            room.failure = failure
             room.over.set()
 
     def forget(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from redstate.workflow.fields import field_type
@@ -24,9 +24,14 @@ _RESERVED = frozenset({"self", "to", "op_id", "expected_version"})
 def problems_of(name: object, steps: Sequence[Step], initial: str | None) -> list[str]:
     """Everything that keeps a definition from working, each in words; empty where nothing does."""
     problems = [] if _is_name(name) else ["its name is no Python name of at most 64 characters"]
-    bad = [step for step in steps if not _is_name(getattr(step, "name", None))]
+    if isinstance(steps, (str, bytes)) or not isinstance(steps, Sequence):
+        return [*problems, f"its steps are no list of Step objects but {_kind(steps)}"]
+    bad = [step for step in steps if not (_is_name(getattr(step, "name", None)) and hasattr(step, "collects"))]
     if bad or not steps:
         return [*problems, "a step's name is no Python name of at most 64 characters" if bad else "it has no steps"]
+    misshapen = [f"step {step.name!r} {problem}" for step in steps for problem in _shape(step)]
+    if misshapen:
+        return [*problems, *misshapen]  # what else is wrong could not be told
     known: dict[str, Step] = {}
     for step in steps:
         if step.name in known:
@@ -40,11 +45,36 @@ def problems_of(name: object, steps: Sequence[Step], initial: str | None) -> lis
         return [*problems, f"there is no initial step {start!r}"]
     if known[start].final:
         problems.append(f"the initial step {start!r} is final")
+    elif known[start].time_limit is not None and known[start].on_timeout is None:
+        # There is nothing to go back to: once overdue, it could only be cancelled.
+        problems.append(f"the initial step {start!r} has a time limit but no on_timeout")
     return [*problems, *_paths(known, start)]
 
 
 def _is_name(name: object) -> bool:
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def _kind(thing: object) -> str:
+    return "None" if thing is None else f"a {type(thing).__name__}"
+
+
+def _is_list(thing: object) -> bool:
+    return isinstance(thing, Sequence) and not isinstance(thing, (str, bytes))
+
+
+def _shape(step: Step) -> Iterable[str]:
+    """Which parts of a step are of another kind than declared."""
+    if not isinstance(step.collects, Mapping):
+        yield f"has collects= as {_kind(step.collects)}; pass a dict of types by field name"
+    if not isinstance(step.next, str) and not (_is_list(step.next) and all(isinstance(way, str) for way in step.next)):
+        yield "has a next= that is neither a step's name nor a list of such"
+    if not _is_list(step.guards):
+        yield f"has guards= as {_kind(step.guards)}; pass a list of Guard objects"
+        return
+    for guard in step.guards:
+        if not all(hasattr(guard, part) for part in ("name", "check", "message", "to")):
+            yield f"has {_kind(guard)} among its guards; pass Guard(name, check, message)"
 
 
 def _alone(step: Step, known: dict[str, Step]) -> Iterable[str]:
@@ -78,7 +108,7 @@ def _guards(step: Step) -> Iterable[str]:
             yield f"guards the way to {guard.to!r}, where it does not lead"
         if not callable(guard.check):
             yield f"has a guard {guard.name!r} that cannot be called"
-        elif inspect.iscoroutinefunction(guard.check):
+        elif inspect.iscoroutinefunction(guard.check) or inspect.iscoroutinefunction(type(guard.check).__call__):
             # What it returns is always true: the guard would never refuse.
             yield f"has a guard {guard.name!r} that is async; pass a plain function"
 

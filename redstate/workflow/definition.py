@@ -45,7 +45,7 @@ class Step:
         guards: what must hold for the step to be left forwards.
         time_limit: seconds, by the server's clock, from entering the step; after them only ``back``, ``cancel`` and the
             way to ``on_timeout`` remain.
-        on_timeout: the step that can follow once the time is over.
+        on_timeout: the step that can follow once the time is over; an initial step with a time limit must name one.
         requires_login: whether entering it, and changes in it, need somebody to be logged in. Going back and cancelling
             never do.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from redstate.workflow.definition import Step, Workflow
@@ -58,16 +59,17 @@ def duration(seconds: float) -> str:
 def mermaid(workflow: Workflow) -> str:
     """The workflow as a Mermaid state diagram, which GitHub and many editors draw."""
     lines = ["---", f"title: {workflow.name}", "---", "stateDiagram-v2"]
+    ids = _ids(workflow)
     for step in workflow.steps.values():
-        name = _id(step.name)
+        name = ids[step.name]
         lines.append(f'    state "{step.name}" as {name}')
         described = [f"{field}, {workflow.fields[field].short}" for field in step.collects]
         lines += [f"    {name} : {_plain(line)}" for line in (*described, *notes(step))]
-    lines.append(f"    [*] --> {_id(workflow.initial)}")
+    lines.append(f"    [*] --> {ids[workflow.initial]}")
     for arrow in arrows(workflow):
         label = f" : {_plain(arrow.label)}" if arrow.label else ""
-        lines.append(f"    {_id(arrow.source)} --> {_id(arrow.target)}{label}")
-    lines += [f"    {_id(step.name)} --> [*]" for step in workflow.steps.values() if step.final]
+        lines.append(f"    {ids[arrow.source]} --> {ids[arrow.target]}{label}")
+    lines += [f"    {ids[step.name]} --> [*]" for step in workflow.steps.values() if step.final]
     lines += [
         f"    cancelled : {CANCELLED_WORDS}",
         "    classDef cancelled stroke-dasharray:4",
@@ -76,8 +78,14 @@ def mermaid(workflow: Workflow) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _id(name: str) -> str:
-    return f"{name}_" if name.lower() in _TAKEN else name
+def _ids(workflow: Workflow) -> dict[str, str]:
+    """The id of each step, which is its name where Mermaid does not read that as its own word."""
+    ids = {name: name for name in workflow.steps if name.lower() not in _TAKEN}
+    for name in workflow.steps:
+        if name not in ids:
+            others = (f"{name}_{number or ''}" for number in itertools.count())
+            ids[name] = next(one for one in others if one not in ids.values())
+    return ids
 
 
 def _plain(text: str) -> str:

@@ -215,6 +215,15 @@ def test_a_loader_that_outlives_its_lease_loses_it(cache: Any, other: Any) -> No
     assert cache.get("k") == "of the next"
 
 
+def test_who_has_waited_for_as_long_as_a_lease_loads_for_himself(cache: Any, other: Any) -> None:
+    def load() -> str:
+        assert elsewhere(lambda: other.get_or_set("k", lambda: "his own", lease=0.05)) == "his own"
+        return "loaded"
+
+    assert cache.get_or_set("k", load, lease=60) == "loaded"
+    assert cache.get("k") == "loaded"
+
+
 def test_what_a_lapsed_lease_brings_is_not_kept_even_if_nobody_else_loaded(
     cache: Any, raw: redis.Redis, prefix: str
 ) -> None:

@@ -101,3 +101,16 @@ def test_a_key_that_is_neither_a_name_nor_a_function_is_refused(store: Any, key:
 def test_only_functions_can_be_cached(store: Any) -> None:
     with pytest.raises(errors.InvalidInput):
         store.cached()(7)
+
+
+def test_a_method_without_a_key_is_told_about_self(store: Any) -> None:
+    class Shop:
+        pass
+
+    def price(self: Any, product: str) -> str:
+        return product
+
+    cached = store.cached()(price)
+    with pytest.raises(errors.UnsupportedValue, match=r"self.* is part of the key.*key=") as caught:
+        cached(Shop(), "P1")
+    assert caught.value.value_type

@@ -212,3 +212,44 @@ def test_an_injected_client_is_not_closed(contract_url: str, prefix: str, colour
         asyncio.run(use())
     assert client.hget(f"{prefix}:{{conv:c}}", "sa") == b"1"
     client.close()
+
+
+# Handles --------------------------------------------------------------------------------------------------------------
+
+
+def bare(handle: Any) -> Any:
+    """The handle itself, where a test drives it through another object."""
+    return getattr(handle, "_target", handle)
+
+
+def test_the_parts_of_a_handle_cannot_be_assigned(store: Any, record: Record) -> None:
+    for conversation in map(bare, (store.conversation("conv_123"), store.conversation("conv_123").if_logged_in)):
+        with pytest.raises(AttributeError, match=r"state\.update.*save_state"):
+            conversation.state = {"name": "Ada"}
+        for name in ("id", "key", "cart", "session", "customer", "customer_id"):
+            part = getattr(conversation, name)
+            with pytest.raises(AttributeError, match=name):
+                setattr(conversation, name, {})
+            assert getattr(conversation, name) is part
+    assert record.fields() == {}
+
+
+@pytest.mark.parametrize("colour", ["sync"])
+def test_a_state_takes_in_a_dict_where_it_stands(store: Any, colour: str) -> None:
+    conversation = store.conversation("conv_123")
+    conversation.state |= {"name": "Ada"}
+    assert conversation.state.copy() == {"name": "Ada"}
+
+
+def test_a_store_shows_where_it_is_and_no_credentials(store: Any, prefix: str) -> None:
+    shown = bare(store)
+    assert repr(shown) == f"<{type(shown).__name__} at {shown.address}, prefix {prefix}>"
+    other = type(shown).from_url("redis://ada:s3cret@localhost:1/0", key_prefix=prefix)
+    assert repr(other) == f"<{type(shown).__name__} at localhost:1, prefix {prefix}>"
+
+
+def test_an_option_that_there_is_not_is_named_with_those_that_there_are(open_store: Any) -> None:
+    with pytest.raises(
+        errors.ConfigurationError, match=r"no option foo, bar\. The options are key_prefix, ttl, .*limits"
+    ):
+        open_store(foo=1, bar=2)

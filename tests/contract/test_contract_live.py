@@ -164,6 +164,69 @@ def test_awaited_values_are_set_deleted_and_counted(run: tuple[Any, Callable[[An
             call()
 
 
+def test_awaited_values_inside_are_added_to_and_edited(run: tuple[Any, Callable[[Any], Any]], colour: str) -> None:
+    if colour == "sync":
+        return  # brackets do it there
+    conversation, finish = run
+    twin = Twin(conversation.state, finish)
+    twin.set("d", {"n": 1, "l": [1.5], "s": "x"})
+    assert (twin["d"].increment("n"), twin["d"].increment("new", 5), twin["d"]["l"].increment(0, 2)) == (2, 5, 3.5)
+    assert twin["d"].edit("n", lambda now: now * 10) == 20
+    default: list[int] = []
+    assert twin["d"].edit("m", lambda now: [*now, 1], default) == [1]
+    assert twin["d"].read() == {"n": 20, "l": [3.5], "s": "x", "new": 5, "m": [1]}
+    for call, error in (
+        (lambda: twin["d"].increment("s"), TypeError),
+        (lambda: twin["d"].increment("n", "x"), TypeError),
+        (lambda: twin["d"]["l"].increment(7), IndexError),
+        (lambda: twin["gone"].increment("n"), KeyError),
+    ):
+        with pytest.raises(error):
+            call()
+    with pytest.raises(AttributeError, match="append"):
+        twin["d"].append(1)
+
+
+@pytest.mark.parametrize("colour", ["async"])
+def test_a_forgotten_await_says_what_to_write(run: tuple[Any, Callable[[Any], Any]], colour: str) -> None:
+    conversation, finish = run
+    state, value = conversation.state, conversation.state["d"]["l"]
+    Twin(state, finish).set("d", {"l": [1]})
+
+    async def loop(over: Any) -> None:
+        async for _ in over:
+            pass
+
+    for act, words in (
+        (lambda: bool(value), r"await state\['d'\]\['l'\]$"),
+        (lambda: list(value), r"await state\['d'\]\['l'\]$"),
+        (lambda: asyncio.run(loop(value)), r"await state\['d'\]\['l'\]$"),
+        (lambda: 1 in value, r"await state\['d'\]\['l'\]\.has\(\.\.\.\)$"),
+        (lambda: len(value), r"await state\['d'\]\['l'\]\.length\(\)$"),
+        (lambda: value == [1], r"await state\['d'\]\['l'\]$"),
+        (lambda: value != [1], r"await state\['d'\]\['l'\]$"),
+        (lambda: value in ["x"], r"await state\['d'\]\['l'\]$"),
+        (lambda: bool(state), r"await state\.all\(\)$"),
+        (lambda: list(state), r"await state\.keys\(\)$"),
+        (lambda: "d" in state, r"await state\.has\(\.\.\.\)$"),
+        (lambda: len(state), r"await state\.length\(\)$"),
+        (lambda: state == {}, r"await state\.all\(\)$"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            act()
+
+
+@pytest.mark.parametrize("colour", ["async"])
+def test_values_are_awaited_together(run: tuple[Any, Callable[[Any], Any]], colour: str) -> None:
+    conversation, finish = run
+    Twin(conversation.state, finish).update(a=1, b=2)
+
+    async def both() -> list[Any]:
+        return await asyncio.gather(conversation.state["a"], conversation.state["b"])
+
+    assert finish(both()) == [1, 2]
+
+
 def test_edit_makes_a_value_of_the_newest(twin: Twin) -> None:
     assert twin.edit("n", lambda now: now + 1, 0) == 1
     assert twin.edit("n", lambda now: now + 1, 0) == 2

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NotRequired
 import pytest
 from contract.records import Record
 from contract.schema_worker import FIRST, ROUNDS, SECOND, SecondShop, Shop
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import TypedDict
 
 from redstate import Schema, errors
@@ -233,6 +233,55 @@ def test_numbers_and_lists_that_the_schema_bounds_stay_within(order: Any, record
     refused(lambda: order.state.append("turns", 1), record, errors.WrongType)
 
 
+def test_a_field_of_any_type_begins_at_its_default_too(store: Any) -> None:
+    class Loose(BaseModel):
+        n: Any = 5
+        items: Any = [1]
+        nothing: Any = None
+
+    loose = store.conversation("conv_123", schema=Loose)
+    assert (loose.state.increment("n"), loose.state.increment("nothing")) == (6, 1)
+    loose.state.append("items", 2)
+    loose.state.append("items", 3)
+    assert loose.typed() == Loose(n=6, items=[1, 2, 3], nothing=1)
+
+
+def test_edit_returns_what_was_stored(order: Any) -> None:
+    assert order.state.edit("turns", lambda _: "3") == 3
+    assert order.state.edit("turns", lambda turns: turns) == 3
+    assert order.state.get("turns") == 3
+
+
+def test_validators_of_the_whole_class_judge_only_the_whole(store: Any, record: Record) -> None:
+    class Range(BaseModel):
+        low: int = 0
+        high: int = 9
+
+        @model_validator(mode="after")
+        def _ordered(self) -> Range:
+            if self.low > self.high:
+                raise ValueError("low above high")
+            return self
+
+    @dataclass
+    class Even:
+        n: int = 0
+
+        def __post_init__(self) -> None:
+            if self.n % 2:
+                raise ValueError("odd")
+
+    pair = store.conversation("conv_123", schema=Range)
+    pair.state.set("low", 10)
+    refused(pair.typed, record, errors.SchemaMismatch)
+    pair.state.set("high", 11)
+    assert pair.typed() == Range(low=10, high=11)
+    even = store.conversation("conv_124", schema=Even)
+    even.state.set("n", 1)
+    with pytest.raises(errors.SchemaMismatch):
+        even.typed()
+
+
 def test_a_bounded_number_begins_at_its_default(shop: Any) -> None:
     assert shop.state.increment("left", -1) == 2
     assert shop.state.increment("turns", 5) == 5
@@ -395,6 +444,34 @@ def test_state_from_before_there_was_a_schema_counts_as_the_oldest_version(store
     new.state.set("language", "fr")
     assert record.fields("y") == {b"y": b"0001"}
     assert new.typed() == SecondShop("Ada", Decimal(2), 200, language="fr")
+
+
+def test_what_follows_an_emptied_state_is_of_the_version_of_who_writes_it(store: Any, record: Record) -> None:
+    class Small(BaseModel):
+        price: Decimal = Decimal(0)
+
+    old = store.conversation("conv_123", schema=Small)
+    new = store.conversation(
+        "conv_123", schema=Schema(Small, version=2, upcasters={1: lambda state: {**state, "price": Decimal(-1)}})
+    )
+    for empty in (old.state.clear, lambda: old.state.delete("price")):
+        old.state.set("price", 1)
+        empty()
+        assert record.fields("y") == {b"y": b"0001"}
+        assert new.typed().price == 0
+        new.state.set("price", 2)
+        assert record.fields("y") == {b"y": b"0002"}
+        assert new.typed().price == 2
+
+
+def test_a_state_saved_past_the_schema_counts_as_the_oldest_version(store: Any, record: Record) -> None:
+    new = store.conversation("conv_123", schema=SECOND)
+    new.state.update(name="Ada", price=1, cents=100)
+    store.save_state("conv_123", {"name": "Bob", "price": Decimal(2)})
+    assert record.fields("y") == {}
+    assert new.typed() == SecondShop("Bob", Decimal(2), 200)
+    new.state.set("language", "fr")
+    assert record.fields("y") == {b"y": b"0001"}
 
 
 def test_a_deleted_conversation_begins_at_the_version_of_who_writes_first(store: Any, record: Record) -> None:

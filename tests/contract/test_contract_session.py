@@ -197,7 +197,9 @@ def test_a_session_goes_by_the_clock_although_the_version_is_ahead_of_it(convers
     "name",
     ["password", "Password", "user_password", "userPassword", "passwd", "pwd", "token", "access_token", "accessToken",
      "secret", "client_secret", "pin", "card_pin", "PIN", "api_key", "apikey", "APIKey", "apiKey", "private_key", "otp",
-     "cvv", "credentials", "Authorization", "session_cookie", "passphrase"],
+     "cvv", "credentials", "Authorization", "session_cookie", "passphrase", "accesstoken", "authtoken", "csrftokens",
+     "tokens", "authkey", "auth_key", "bearer", "sessionid", "session_id", "sessionID", "passkey", "card_number",
+     "cardNumber", "cardnumber", "ssn", "SSN"],
 )  # fmt: skip
 def test_a_name_of_a_secret_is_refused_wherever_it_stands(conversation: Any, name: str) -> None:
     for data in ({name: "hunter2"}, {"profile": {name: "hunter2"}}, {"all": [({name: "hunter2"},)]}):
@@ -207,7 +209,11 @@ def test_a_name_of_a_secret_is_refused_wherever_it_stands(conversation: Any, nam
     assert not conversation.exists()
 
 
-@pytest.mark.parametrize("name", ["shipping", "opinion", "compass", "passenger", "tier", "key", "spinner", "broken"])
+@pytest.mark.parametrize(
+    "name",
+    ["shipping", "opinion", "compass", "passenger", "tier", "key", "spinner", "broken", "tokens_used", "tokenCount",
+     "max_tokens", "session_idle", "compass_key", "discard_number", "session", "lessness"],
+)  # fmt: skip
 def test_a_name_that_only_looks_like_one_is_taken(conversation: Any, name: str) -> None:
     conversation.session.login("user-7", **{name: 1})
     assert conversation.session.user().data == {name: 1}

@@ -80,6 +80,8 @@ def test_the_report_names_the_largest_fields_first(conversation: Any) -> None:
     first, largest, *_ = str(report).splitlines()
     assert first.strip() == f"{report.total:,} of 20,000 bytes"
     assert largest.split() == ["5,008", "state", "large"]
+    marked = [line.split()[1] for line in str(every).splitlines() if line.endswith("(not counted)")]
+    assert marked == ["journal"]
 
 
 def test_the_report_of_nothing_is_empty(conversation: Any) -> None:

@@ -1,4 +1,4 @@
-"""Workflows: the booking of the guide to its end, and everything that a step can refuse."""
+"""Workflows: the booking of the guide to its end, and every way that a workflow can take."""
 
 from __future__ import annotations
 
@@ -8,70 +8,19 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from contract.records import Record
 from contract.test_contract_refusals import refused
+from contract.workflows import BOOKING, BRANCHING
 
 from redstate import Guard, Limits, Step, Store, Workflow, errors
-
-BOOKING = Workflow(
-    "booking",
-    [
-        Step("initial", next="collecting_dates"),
-        Step(
-            "collecting_dates",
-            collects={"check_in": date, "check_out": date},
-            next="collecting_guests",
-            guards=[
-                Guard(
-                    "dates in order",
-                    lambda data: data["check_out"] > data["check_in"],
-                    "The check-out must be after the check-in",
-                )
-            ],
-        ),
-        Step("collecting_guests", collects={"guests": int, "wishes": list[str] | None}, next="ready_to_confirm"),
-        Step("ready_to_confirm", next="completed"),
-        Step("completed", final=True),
-    ],
-)
-HURRIED = Workflow(
-    "hurried",
-    [
-        Step("begin", collects={"n": int | None, "m": int | None}, next="offer"),
-        Step("offer", collects={"answer": bool}, next="done", time_limit=0.05, on_timeout="lapsed"),
-        Step("lapsed", next=["offer", "done"]),
-        Step("done", final=True),
-    ],
-)
-BRANCHING = Workflow(
-    "branching",
-    [
-        Step(
-            "size",
-            collects={"guests": int, "kind": Literal["business", "leisure"] | None, "rate": Decimal | None},
-            next=["express", "desk"],
-            guards=[Guard("small", lambda data: data["guests"] <= 2, "Only two fit", to="express")],
-        ),
-        Step("express", next="done"),
-        Step("desk", next="done"),
-        Step("done", final=True),
-    ],
-)
 
 
 @pytest.fixture
 def booking(conversation: Any) -> Any:
     return conversation.workflow(BOOKING)
-
-
-def overdue(run: Any) -> None:
-    """Wait until the present step's time is over, by the server's own word."""
-    while run.status().seconds_left:
-        pass
 
 
 def test_the_booking_of_the_guide_reaches_its_end(booking: Any) -> None:
@@ -119,71 +68,6 @@ def test_what_was_collected_early_counts_later(booking: Any) -> None:
     assert booking.advance() == "ready_to_confirm"
 
 
-def test_a_refused_step_says_what_is_missing_and_what_is_allowed(booking: Any, record: Record) -> None:
-    booking.advance()
-    error = refused(lambda: booking.advance(check_in="2026-03-01"), record, errors.StepRefused)
-    assert (error.workflow, error.step, error.allowed) == ("booking", "collecting_dates", ["collecting_guests"])
-    assert error.missing == {"check_out": "a date such as 2026-03-01"}
-    result = error.as_result()
-    assert result["step"] == "collecting_dates" and result["missing"] == error.missing
-    assert result["allowed"] == ["collecting_guests"] and isinstance(result["error"], str)
-    assert booking.status().data == {}
-
-
-def test_a_step_that_cannot_follow_is_refused(booking: Any, record: Record) -> None:
-    booking.start()
-    for step in ("completed", "initial", "no_such_step"):
-        error = refused(lambda step=step: booking.advance(step), record, errors.StepRefused)
-        assert error.allowed == ["collecting_dates"]
-
-
-def test_a_guard_refuses_with_its_message(booking: Any, record: Record) -> None:
-    booking.advance()
-    error = refused(lambda: booking.advance(check_in="2026-03-04", check_out="2026-03-01"), record, errors.StepRefused)
-    assert error.reason == "The check-out must be after the check-in"
-    assert "2026" not in str(error)
-
-
-def test_data_corrected_later_must_still_fulfil_the_guards_of_steps_passed(booking: Any, record: Record) -> None:
-    booking.advance()
-    booking.advance(check_in="2026-03-01", check_out="2026-03-04")
-    booking.collect(check_out="2026-02-01")
-    error = refused(lambda: booking.advance(guests=2), record, errors.StepRefused)
-    assert error.reason == "The check-out must be after the check-in"
-    assert booking.advance(guests=2, check_out="2026-03-02") == "ready_to_confirm"
-
-
-def test_a_guarded_way_is_only_allowed_while_its_guard_holds(conversation: Any, record: Record) -> None:
-    run = conversation.workflow(BRANCHING)
-    run.collect(guests=4, kind="Business", rate=99.5)
-    assert run.status().data == {"guests": 4, "kind": "business", "rate": Decimal("99.5")}
-    assert run.status().allowed == ["desk"]
-    assert refused(lambda: run.advance("express"), record, errors.StepRefused).reason == "Only two fit"
-    assert "name one" in refused(run.advance, record, errors.StepRefused).reason
-    assert run.advance("express", guests=2) == "express"
-
-
-@pytest.mark.parametrize(
-    ("values", "path"),
-    [
-        ({"check_in": "tomorrow"}, "check_in"),
-        ({"check_in": 20260301}, "check_in"),
-        ({"guests": 2.5}, "guests"),
-        ({"guests": True}, "guests"),
-        ({"guests": None}, "guests"),
-        ({"wishes": ["quiet", 7]}, "wishes[1]"),
-        ({"colour": "red"}, "colour"),
-    ],
-)
-def test_a_value_of_another_type_is_refused_before_it_is_sent(
-    booking: Any, record: Record, values: dict[str, Any], path: str
-) -> None:
-    booking.start()
-    for change in (booking.collect, booking.advance):
-        error = refused(lambda change=change: change(**values), record, errors.InvalidValue)
-        assert error.path == path and error.expected
-
-
 def test_going_back_keeps_what_was_collected(booking: Any, record: Record) -> None:
     booking.advance()
     booking.advance(check_in="2026-03-01", check_out="2026-03-04")
@@ -226,49 +110,6 @@ def test_a_running_workflow_cannot_be_started_and_a_finished_one_can(conversatio
     assert "finished" in refused(run.back, record, errors.StepRefused).reason
     assert run.start() == "size"
     assert run.status().data == {}
-
-
-def test_after_its_time_a_step_can_only_be_left_backwards_or_by_its_timeout(conversation: Any, record: Record) -> None:
-    run = conversation.workflow(HURRIED)
-    run.advance()
-    assert "until its time is over" in refused(lambda: run.advance("lapsed"), record, errors.StepRefused).reason
-    overdue(run)
-    for change in (lambda: run.advance(answer=True), lambda: run.collect(answer=True)):
-        error = refused(change, record, errors.StepRefused)
-        assert (error.reason, error.allowed) == ("the time for this step is over", ["lapsed"])
-    status = run.status()
-    assert (status.seconds_left, status.allowed) == (0.0, ["lapsed"])
-    assert run.advance("lapsed") == "lapsed"
-    assert run.status().seconds_left is None
-    run.advance("offer")
-    overdue(run)
-    assert run.back() == "lapsed"
-    run.advance("offer")
-    overdue(run)
-    assert run.cancel() == "offer"
-
-
-def test_the_time_of_a_step_is_judged_where_the_change_is_made(
-    conversation: Any, record: Record, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worker that read in time and was then held up is refused all the same."""
-    from redstate.calls import workflow as calls
-
-    run = conversation.workflow(HURRIED)
-    run.advance()
-    decide = calls.advance
-
-    def held_up(*arguments: Any) -> Any:
-        move = decide(*arguments)
-        while record.raw.time() < entered:
-            pass
-        return move
-
-    seconds, micros = record.raw.time()
-    entered = (seconds, micros + 60_000) if micros < 940_000 else (seconds + 1, micros - 940_000)
-    monkeypatch.setattr(calls, "advance", held_up)
-    error = refused(lambda: run.advance(answer=True), record, errors.StepRefused)
-    assert (error.step, error.reason, error.allowed) == ("offer", "the time for this step is over", ["lapsed"])
 
 
 def test_the_last_fifty_transitions_are_kept(conversation: Any, record: Record) -> None:
@@ -361,33 +202,6 @@ def test_data_that_is_none_is_corrupt_and_stays(booking: Any, record: Record, da
         assert refused(call, record, errors.CorruptState).field == "Wbooking"
 
 
-# Logins ---------------------------------------------------------------------------------------------------------------
-
-MEMBERS = Workflow(
-    "members",
-    [
-        Step("open", collects={"n": int | None}, next="closed"),
-        Step("closed", collects={"m": int | None}, next="done", requires_login=True),
-        Step("done", final=True),
-    ],
-)
-ALL_MEMBERS = Workflow("all", [Step("a", next="b"), Step("b", final=True)], requires_login=True)
-
-
-def test_a_step_that_requires_a_login_is_refused_without_one(conversation: Any, record: Record) -> None:
-    run = conversation.workflow(MEMBERS)
-    run.collect(n=1)
-    refused(run.advance, record, errors.NotAuthenticated)
-    refused(conversation.workflow(ALL_MEMBERS).start, record, errors.NotAuthenticated)
-    conversation.session.login("user-7")
-    assert run.advance() == "closed"
-    conversation.session.logout()
-    for change in (run.advance, lambda: run.collect(m=1)):
-        refused(change, record, errors.NotAuthenticated)
-    assert run.back() == "open"
-    assert run.cancel() == "open"
-
-
 # Races ----------------------------------------------------------------------------------------------------------------
 
 
@@ -468,3 +282,9 @@ class TestRaces:
             at_once(2, move)
             status = run.status()
             assert status.step == "b" and status.data["x"] + status.data["y"] == 1
+
+
+@pytest.mark.parametrize("definition", ["flow", Workflow, None], ids=repr)
+def test_what_is_no_workflow_is_refused(conversation: Any, definition: Any) -> None:
+    with pytest.raises(errors.InvalidInput, match="takes a Workflow"):
+        conversation.workflow(definition)

@@ -122,3 +122,18 @@ def test_live_changes_of_another_process_go_on_over_a_restart(prefix: str, tmp_p
             assert state == {"turns": [*range(turns)], "nested": {"n": turns}}
     finally:
         server.close()
+
+
+def test_an_unknown_outcome_of_a_nested_change_can_be_told_and_is_final(url: str, prefix: str) -> None:
+    with Store.from_url(url, key_prefix=prefix) as store:
+        conversation = store.conversation("c")
+        conversation.state.increment("n", op_id="ran")
+        before = conversation.version()
+        assert conversation.applied("ran") is True
+        assert conversation.applied("never") is conversation.applied("never") is False
+        assert conversation.version() == before
+        with pytest.raises(errors.OperationMismatch):
+            conversation.state.increment("n", op_id="never")
+        assert conversation.state == {"n": 1}
+        assert store.conversation("absent").applied("never") is False
+        assert not store.conversation("absent").exists()
