@@ -131,7 +131,10 @@ class SyncTransport:
         # Weak, so that the count stays right whatever an interrupt leaves half done: what nobody holds is not open.
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._waiting = 0
-        self._freed = threading.Condition(threading.Lock())
+        # Entered by the bare lock everywhere: a Condition's own __enter__ is Python, and a signal handler that raises at
+        # its end (Ctrl-C) would leave the lock held for ever.
+        self._lock = threading.Lock()
+        self._freed = threading.Condition(self._lock)
 
     def call(self, packed: bytes, timeout: float, script: Script | None = None) -> Any:
         """Send a command until it is answered; arguments, result and errors as in the asyncio transport."""
@@ -201,7 +204,7 @@ class SyncTransport:
     def _open_or_wait(self, deadline: float, sent: bool) -> Connection:
         if self._closed:
             raise ReplyLost if sent else StoreClosed("The store is closed")
-        with self._freed:
+        with self._lock:
             self._waiting += 1
             try:
                 connection = self._idle_or_new(deadline, sent)
@@ -239,14 +242,14 @@ class SyncTransport:
         if healthy and not self._closed:
             self._idle.append(connection)
             if self._waiting:
-                with self._freed:
+                with self._lock:
                     self._freed.notify()
         else:
             self._retire(connection)
 
     def _retire(self, connection: Connection) -> None:
         connection.close()
-        with self._freed:
+        with self._lock:
             self._connections.discard(connection)
             self._freed.notify()
 

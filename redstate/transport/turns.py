@@ -83,7 +83,8 @@ class ThreadWriters(Writers):
     def turn(self, key: str, timeout: float) -> tuple[Operation, float]:
         """As in :class:`LoopWriters`, blocking."""
         deadline = time.monotonic() + timeout
-        with self._settled:
+        # Not by the condition's own __enter__: an interrupt in there would leave the lock held.
+        with self._lock:
             self._waiting += 1
             try:
                 while (operation := Writers.begin(self, key)) is None:
