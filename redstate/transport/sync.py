@@ -131,8 +131,8 @@ class SyncTransport:
         # Weak, so that the count stays right whatever an interrupt leaves half done: what nobody holds is not open.
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._waiting = 0
-        # Entered by the bare lock everywhere: a Condition's own __enter__ is Python, and a signal handler that raises at
-        # its end (Ctrl-C) would leave the lock held for ever.
+        # Entered by the bare lock everywhere: a Condition's own __enter__ is Python, and a signal handler that raises
+        # at its end (Ctrl-C) would leave the lock held for ever.
         self._lock = threading.Lock()
         self._freed = threading.Condition(self._lock)
 
