@@ -181,7 +181,13 @@ class AsyncCache:
 
     async def _found_or_loaded(self, name: str, loader: AsyncLoader[T], terms: Terms) -> T:
         token = _token()
-        claim = await self._found_or_claimed(name, token, terms.lease_ms)
+        try:
+            claim = await self._found_or_claimed(name, token, terms.lease_ms)
+        except BaseException as failure:
+            # Cancelled with the claim on its way: it may hold the lease by now, and nobody shall wait for it.
+            if not isinstance(failure, Exception):
+                await self._release(name, token, failure)
+            raise
         if claim.entry is not None:
             found: T = cache_calls.decoded(self._record.codec, name, claim.entry)
             return found
@@ -235,7 +241,12 @@ class AsyncCache:
                 failed = failure if isinstance(failure, Exception) else None
                 await self._release(name, token, failure)
                 raise
-            await record.ask(call)
+            try:
+                await record.ask(call)
+            except BaseException as failure:
+                if not isinstance(failure, Exception):  # cancelled: stored or not, the lease is of no more use
+                    await self._release(name, token, failure)
+                raise
             return value
         finally:
             self._waits.wake(name, failed)

@@ -182,7 +182,13 @@ class Cache:
 
     def _found_or_loaded(self, name: str, loader: Loader[T], terms: Terms) -> T:
         token = _token()
-        claim = self._found_or_claimed(name, token, terms.lease_ms)
+        try:
+            claim = self._found_or_claimed(name, token, terms.lease_ms)
+        except BaseException as failure:
+            # Cancelled with the claim on its way: it may hold the lease by now, and nobody shall wait for it.
+            if not isinstance(failure, Exception):
+                self._release(name, token, failure)
+            raise
         if claim.entry is not None:
             found: T = cache_calls.decoded(self._record.codec, name, claim.entry)
             return found
@@ -236,7 +242,12 @@ class Cache:
                 failed = failure if isinstance(failure, Exception) else None
                 self._release(name, token, failure)
                 raise
-            record.ask(call)
+            try:
+                record.ask(call)
+            except BaseException as failure:
+                if not isinstance(failure, Exception):  # cancelled: stored or not, the lease is of no more use
+                    self._release(name, token, failure)
+                raise
             return value
         finally:
             self._waits.wake(name, failed)

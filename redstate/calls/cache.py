@@ -280,7 +280,8 @@ def key_maker(
         bound.apply_defaults()
         # f(1), f(x=1) and a default of 1 are one call; the order of keywords says nothing.
         try:
-            arguments = codec.encode([list(bound.args), sorted(bound.kwargs.items())], f"{name}()")
+            given = [_in_order(codec, one) for one in (list(bound.args), sorted(bound.kwargs.items()))]
+            arguments = codec.encode(given, f"{name}()")
         except UnsupportedValue as error:
             if next(iter(signature.parameters), "") not in ("self", "cls"):
                 raise
@@ -289,6 +290,19 @@ def key_maker(
 
     _keys.cache_key(prefix, f"{name or '?' * 512}:{'0' * 40}")
     return make
+
+
+def _in_order(codec: Codec, value: Any) -> Any:
+    """An argument with its sets and dicts in an order that is the same in every process."""
+    kind = type(value)
+    if kind in (set, frozenset):
+        return (kind.__name__, sorted(codec.encode(_in_order(codec, one), "item") for one in value))
+    if kind is dict:
+        pairs = [(codec.encode(_in_order(codec, key), "key"), _in_order(codec, one)) for key, one in value.items()]
+        return ("dict", sorted(pairs, key=lambda pair: pair[0]))
+    if kind in (list, tuple):
+        return kind(_in_order(codec, one) for one in value)
+    return value
 
 
 def _of_a_method(error: UnsupportedValue) -> UnsupportedValue:

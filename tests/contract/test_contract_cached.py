@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from redstate import errors
+from redstate import AsyncStore, errors
 
 
 def counted(ran: list[Any]) -> Callable[..., Any]:
@@ -114,3 +118,42 @@ def test_a_method_without_a_key_is_told_about_self(store: Any) -> None:
     with pytest.raises(errors.UnsupportedValue, match=r"self.* is part of the key.*key=") as caught:
         cached(Shop(), "P1")
     assert caught.value.value_type
+
+
+KEYS = """
+import sys, redstate
+from redstate.calls.cache import key_maker
+from redstate._codec import Codec
+def f(x, y=None): ...
+make = key_maker(Codec(), "rs", f, "f")
+print(make(({"red", "green", "blue"}, {"b": 1, "a": {3, 1, 2}}), {}))
+"""
+
+
+def test_the_order_of_a_set_or_a_dict_says_nothing_in_any_process() -> None:
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", KEYS], env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(found) == 1
+
+
+def test_a_cancelled_load_leaves_no_lease_behind(url: str, prefix: str) -> None:
+    async def scenario() -> None:
+        async with AsyncStore.from_url(url, key_prefix=prefix) as store:
+
+            async def load() -> int:
+                return 1
+
+            for ticks in range(12):
+                waiting = asyncio.create_task(store.cache.get_or_set(f"key-{ticks}", load, lease=60))
+                for _ in range(ticks):
+                    await asyncio.sleep(0)
+                waiting.cancel()
+                await asyncio.wait({waiting})
+                async with asyncio.timeout(20):
+                    assert await store.cache.get_or_set(f"key-{ticks}", load, lease=60) == 1
+
+    asyncio.run(scenario())
