@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import redis
+import servers
 from contract.facade import Stores
 from contract.records import Record
 
@@ -388,11 +389,15 @@ def test_a_checkout_of_unknown_outcome_is_resolved_by_repeating_it(
 ) -> None:
     stores = Stores(colour)
     with FaultProxy(contract_url) as proxy:
-        conversation = stores.open(proxy.url, key_prefix=prefix, timeout=0.5).conversation("c")
+        store = stores.open(proxy.url, key_prefix=prefix, timeout=0.5)
+        conversation, other = store.conversation("c"), store.conversation("other")
+        other.cart.add("sku")
+        other.cart.checkout("order-1")  # the server has the script from here on, and asks for it no more
         conversation.cart.add("sku", 2, "1.50")
         with proxy.hold_replies(command="EVALSHA"):
             with pytest.raises(errors.OutcomeUnknown):
                 conversation.cart.checkout("order-1")
+            servers.wait_until(lambda: raw.exists(conversation.key) and raw.hget(conversation.key, "o"), "the order")
             assert raw.hget(conversation.key, "o") == b"order-1"
         stores.close()
     cart = open_store().conversation("c").cart

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import redis
+import servers
 from contract.customer_worker import APPENDS, CAP, CONVERSATIONS, THREADS
 from contract.facade import Stores
 from contract.records import Record
@@ -151,11 +152,14 @@ def test_a_merge_of_unknown_outcome_is_resolved_by_repeating_it(
 ) -> None:
     stores = Stores(colour)
     with FaultProxy(contract_url) as proxy:
-        customer = stores.open(proxy.url, key_prefix=prefix, timeout=0.5).customer("cust_9")
+        store = stores.open(proxy.url, key_prefix=prefix, timeout=0.5)
+        customer = store.customer("cust_9")
         customer.update(visits=1)
+        store.customer("other").merge_conversation("c0")  # the server has the scripts from here on
         with proxy.hold_replies(command="EVALSHA"):
             with pytest.raises(errors.OutcomeUnknown):
                 merged(customer, "c1", lambda profile: {"visits": profile["visits"] + 1})
+            servers.wait_until(lambda: raw.hget(customer.key, "svisits") == b"2", "the merge")
             assert raw.hget(customer.key, "svisits") == b"2"
         stores.close()
     customer = open_store().customer("cust_9")

@@ -26,8 +26,9 @@ def test_a_login_whose_replies_are_lost_begins_one_session(proxy: FaultProxy, op
 def test_a_login_without_an_answer_can_be_repeated_by_its_id(
     proxy: FaultProxy, open_store: Callable[..., Any], server: Any
 ) -> None:
-    session = open_store(proxy.url, timeout=0.5).conversation("c").session
-    session.authenticated()
+    store = open_store(proxy.url, timeout=0.5)
+    session = store.conversation("c").session
+    store.conversation("other").session.login("user-7")  # the server has the scripts from here on
     proxy.swallow_replies(100, command="EVALSHA")
     with pytest.raises(errors.OutcomeUnknown) as caught:
         session.login("user-7")
