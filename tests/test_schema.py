@@ -55,7 +55,7 @@ def store(url: str, prefix: str) -> Iterator[Store]:
 def image(url: str, prefix: str) -> Iterator[Callable[[], dict[bytes, bytes]]]:
     """The bytes of the conversation "c"."""
     with redis.Redis.from_url(url) as client:
-        yield lambda: client.hgetall(f"{prefix}:{{conv:c}}")  # type: ignore[return-value]
+        yield lambda: client.hgetall(f"{prefix}:{{conv:c}}")
 
 
 # Live values ----------------------------------------------------------------------------------------------------------
@@ -265,11 +265,11 @@ class Plain:
 
 @dataclass
 class Unresolved:
-    x: Nowhere  # type: ignore[name-defined]  # noqa: F821 - this is what is tested
+    x: Nowhere  # noqa: F821 - this is what is tested
 
 
 class UnresolvedModel(BaseModel):
-    x: Nowhere  # type: ignore[name-defined]  # noqa: F821
+    x: Nowhere  # noqa: F821 - this is what is tested
 
 
 @dataclass

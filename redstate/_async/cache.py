@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import random
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -11,6 +10,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from redstate import _keys
 from redstate._async.record import AsyncRecord
+from redstate._jitter import between
 from redstate.calls import cache as cache_calls
 from redstate.calls.cache import AsyncFunction, AsyncLoader, Claim, Entry, Terms
 from redstate.errors import RedstateError
@@ -274,4 +274,4 @@ def _token() -> str:
 
 
 def _spread(ttl_ms: int) -> int:
-    return cache_calls.spread(ttl_ms, random.random())  # noqa: S311 - spreads load, guards nothing
+    return cache_calls.spread(ttl_ms, between(0, 1))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import time
 
+from redstate._jitter import between
 from redstate.errors import ConflictError
 from redstate.transport.aio import pause
 
@@ -53,6 +53,6 @@ class AsyncContention:
                 field=None,
             )
         else:
-            await pause(random.uniform(0, self._ceiling))  # noqa: S311 - spreads load, guards nothing
+            await pause(between(0, self._ceiling))
             self._ceiling = min(self._ceiling * 2, _LONGEST)
         return True

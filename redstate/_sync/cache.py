@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import functools
-import random
 import secrets
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from redstate import _keys
+from redstate._jitter import between
 from redstate._sync.record import Record
 from redstate.calls import cache as cache_calls
 from redstate.calls.cache import Claim, Entry, Function, Loader, Terms
@@ -275,4 +275,4 @@ def _token() -> str:
 
 
 def _spread(ttl_ms: int) -> int:
-    return cache_calls.spread(ttl_ms, random.random())  # noqa: S311 - spreads load, guards nothing
+    return cache_calls.spread(ttl_ms, between(0, 1))

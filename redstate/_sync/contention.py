@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import random
 import time
 
+from redstate._jitter import between
 from redstate.errors import ConflictError
 from redstate.transport.sync import pause
 
@@ -54,6 +54,6 @@ class Contention:
                 field=None,
             )
         else:
-            pause(random.uniform(0, self._ceiling))  # noqa: S311 - spreads load, guards nothing
+            pause(between(0, self._ceiling))
             self._ceiling = min(self._ceiling * 2, _LONGEST)
         return True

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from redstate._call import Query
+from redstate._jitter import between
 from redstate._keys import hook_field
 from redstate.calls import hooks
 from redstate.conversimple._stores import Stores
@@ -67,7 +67,7 @@ class HookClaims:
         """
         pause = _FIRST_PAUSE
         while (verdict := await self._ask(hook, conversation_id)) == "wait":
-            if await self.pause(random.uniform(pause / 2, pause)):  # noqa: S311 - spreads load
+            if await self.pause(between(pause / 2, pause)):
                 return None
             pause = min(pause * 2, _LONGEST_PAUSE)
         return verdict == "run"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from redstate import _keys
 from redstate.calls.place import Place
@@ -119,7 +119,7 @@ class LiveState(LiveMapping):
             raise KeyError(field)
 
     def __contains__(self, field: object) -> bool:
-        return _can_be(field) and self.has(field)  # type: ignore[arg-type]  # a str, as it can be one
+        return _can_be(field) and self.has(field)
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._all_raw().state))
@@ -143,15 +143,17 @@ class LiveState(LiveMapping):
         return present(Anchor(self, Place(field, value), RootBytes(raw)))
 
 
-def _can_be(field: object) -> bool:
+def _can_be(field: object) -> TypeGuard[str]:
     """Whether there can be a field of that name at all; a dict just says that it does not hold such a key.
 
     Raises:
         TypeError: it cannot be hashed, and so be no dict's key.
     """
     hash(field)
+    if not isinstance(field, str):
+        return False
     try:
-        _keys.state_field(field)  # type: ignore[arg-type]  # it judges any object
+        _keys.state_field(field)
     except InvalidField:
         return False
     return True

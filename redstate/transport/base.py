@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import weakref
 from collections.abc import Callable, Iterator
 from os import register_at_fork
@@ -10,6 +9,7 @@ from typing import Protocol
 
 import hiredis
 
+from redstate._jitter import between
 from redstate._replies import ReplyError, server_error
 from redstate._scripts import Script
 from redstate.errors import CallTimeout, ServerLoading, ServerUnavailable, StoreError
@@ -108,7 +108,7 @@ def backoffs() -> Iterator[float]:
     """
     ceiling = _FIRST_BACKOFF
     while True:
-        yield random.uniform(ceiling / 2, ceiling)  # noqa: S311 - spreads load, guards nothing
+        yield between(ceiling / 2, ceiling)
         ceiling = min(ceiling * 2, _LONGEST_BACKOFF)
 
 

@@ -8,10 +8,10 @@ if each tried in turn instead, a backend that is down would be waited for as oft
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 from collections.abc import Iterator
 
+from redstate._jitter import between
 from redstate.transport.base import forget_at_fork
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.004, 0.1, 1.5
@@ -21,7 +21,7 @@ def pauses() -> Iterator[float]:
     """Seconds between polls: from 2 to 4 ms up to 50 to 100 ms, growing by half; random, so that processes spread."""
     ceiling = _FIRST_PAUSE
     while True:
-        yield random.uniform(ceiling / 2, ceiling)  # noqa: S311 - spreads load, guards nothing
+        yield between(ceiling / 2, ceiling)
         ceiling = min(ceiling * _GROWTH, _LONGEST_PAUSE)
 
 
