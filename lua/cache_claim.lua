@@ -2,7 +2,7 @@
 -- milliseconds the lease of another still runs (4). "rejected" names an entry whose tags were found invalidated.
 -- KEYS    1 record
 -- ARGV    1 token  2 lease_ms  3 rejected
--- RETURNS verdict id tags value
+-- RETURNS verdict fresh_us id tags value
 -- ERRORS  RSCORRUPT
 -- COST    O(1)
 -- Repeating it with the same token is harmless: whoever holds the lease gets it again, from now on. A copy that comes
@@ -20,7 +20,7 @@ local held = holder and holder ~= args[1] and lease > now
 local usable = rec[1] and rec[2] ~= args[3]
 if usable and (rec[4] > now or (held and kept > now)) then
   local answer = ' ' .. rec[2] .. ' ' .. rec[3] .. ' ' .. rec[1]
-  if rec[4] > now then answer = '1' .. answer else answer = '2' .. answer end
+  if rec[4] > now then answer = '1 ' .. string.format('%.0f', rec[4] - now) .. answer else answer = '2 0' .. answer end
   return answer
 end
 if held then

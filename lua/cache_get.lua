@@ -1,7 +1,8 @@
--- cache_get: the value of an entry while it is fresh, by the server's clock; "0" where there is none.
+-- cache_get: the value of an entry while it is fresh, by the server's clock, and for how many microseconds it will be;
+-- "0" where there is none.
 -- KEYS    1 record
 -- ARGV
--- RETURNS verdict id tags value
+-- RETURNS verdict fresh_us id tags value
 -- ERRORS  RSCORRUPT
 -- COST    O(1)
 local call = redis.call
@@ -9,5 +10,5 @@ local rec = call('HMGET', KEYS[1], 'v', 'i', 't', 'u')
 -- @include cache_value
 -- @include cache_now
 if not rec[1] or rec[4] <= now then return '0' end
-local answer = '1 ' .. rec[2] .. ' ' .. rec[3] .. ' ' .. rec[1]
+local answer = '1 ' .. string.format('%.0f', rec[4] - now) .. ' ' .. rec[2] .. ' ' .. rec[3] .. ' ' .. rec[1]
 return answer

@@ -9,5 +9,7 @@
 local call, args = redis.call, ARGV
 -- @include cache_now
 -- @include cache_expires
+-- @include cache_permissions
 -- @include cache_write
+-- @include cache_announce
 return '1'

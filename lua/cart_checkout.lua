@@ -10,7 +10,7 @@ local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])
 if rec[4] and #lines == 0 then
   -- The order stands. Nothing is changed, so no condition is judged: who repeats a checkout is to learn of its order at
   -- any later time and from any process, also where the first reply was lost.
-  local answer = string.sub(args[2], 1, 10) .. tag .. ' ' .. string.match(rec[4], '^%d*') .. ' 0'
+  local answer = '9999999999999999' .. string.sub(args[2], 1, 10) .. tag .. ' ' .. string.match(rec[4], '^%d*') .. ' 0'
   return answer
 end
 -- @include begin

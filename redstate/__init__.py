@@ -25,10 +25,13 @@ from redstate.calls.cache import ABSENT
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.cart_lines import CartLine
 from redstate.calls.cart_order import Order
-from redstate.calls.customer import CustomerConversation, CustomerEvent
+from redstate.calls.customer import CustomerChange, CustomerConversation, CustomerEvent, CustomerWatch
 from redstate.calls.session import SessionUser
+from redstate.calls.state import UNCACHED
 from redstate.calls.workflow import Transition, WorkflowStatus
 from redstate.errors import RedstateError
+from redstate.nearcache.shared import NearCache
+from redstate.nearcache.stats import NearCacheStats
 from redstate.results import errors_as_result
 from redstate.schema import Schema
 from redstate.workflow.definition import Guard, Step, Workflow
@@ -37,6 +40,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ABSENT",
+    "UNCACHED",
     "AsyncCache",
     "AsyncCachedFunction",
     "AsyncCart",
@@ -54,10 +58,14 @@ __all__ = [
     "CartLine",
     "Conversation",
     "Customer",
+    "CustomerChange",
     "CustomerConversation",
     "CustomerEvent",
+    "CustomerWatch",
     "Guard",
     "Limits",
+    "NearCache",
+    "NearCacheStats",
     "Order",
     "RedstateError",
     "Schema",

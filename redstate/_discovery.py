@@ -13,7 +13,7 @@ import re
 import ssl
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redstate import errors
@@ -39,6 +39,7 @@ _TLS_OPTIONS = frozenset(
         "ssl_ciphers",
     }
 )
+_SENTINEL_OPTIONS = _TLS_OPTIONS | {"username", "password", "socket_timeout", "socket_connect_timeout"}
 _ENCODE_HINT = (
     'Percent-encode the characters / ? # @ : % of a user name or password (urllib.parse.quote(text, safe=""))'
 )
@@ -83,6 +84,20 @@ class Endpoint:
         if self.path is not None:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells this server, as this user sees it, from others."""
+        where: tuple[object, ...] = (self.address,)
+        if self.sentinel_pool is not None:
+            where += tuple(_nodes(self.sentinel_pool))
+        return (*where, self.db, self.username, self.ssl_context is not None)
+
+    def for_threads(self) -> Endpoint:
+        """The same, for a thread that blocks: with a Sentinel client of its own where there is an asyncio one."""
+        if self.sentinel_pool is None or not _is_async(self.sentinel_pool):
+            return self
+        return replace(self, sentinel_pool=_blocking_pool(self.sentinel_pool))
 
     def credentials(self) -> tuple[str | None, str | None]:
         """User name and password for a connection that is being made; a credential provider is asked each time.
@@ -371,6 +386,24 @@ def _listed(names: set[str]) -> str:
 
 def _is_async(sentinel_pool: Any) -> bool:
     return inspect.iscoroutinefunction(sentinel_pool.sentinel_manager.discover_master)
+
+
+def _nodes(sentinel_pool: Any) -> list[tuple[object, object]]:
+    """Where the Sentinels are."""
+    options = [client.connection_pool.connection_kwargs for client in sentinel_pool.sentinel_manager.sentinels]
+    return [(option.get("host"), option.get("port")) for option in options]
+
+
+def _blocking_pool(sentinel_pool: Any) -> Any:
+    """What a blocking Sentinel client makes of the settings of an asyncio one."""
+    import redis.sentinel
+
+    sentinel: Any = redis.sentinel.Sentinel
+    manager = sentinel_pool.sentinel_manager
+    options = manager.sentinels[0].connection_pool.connection_kwargs
+    kept = {name: value for name, value in options.items() if name in _SENTINEL_OPTIONS}
+    kept["ssl"] = _speaks_tls(manager.sentinels[0].connection_pool.connection_class)
+    return sentinel(_nodes(sentinel_pool), sentinel_kwargs=kept).master_for(sentinel_pool.service_name).connection_pool
 
 
 def _ask(sentinel_pool: Any, address: str) -> tuple[str, int]:

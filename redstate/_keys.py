@@ -39,6 +39,9 @@ The key space (``rs`` is the default prefix):
         n l             who loads it now, and until when that lease runs
     rs:{tag:<tag>}      hash    one tag of the cache
         m               its mark: entries that carry another one, or any while there is none, are invalid
+    rs:{cache:<key>}, rs:{tag:<tag>}  channels: every change of them publishes an empty message here
+
+    rs:{beat:<token>}   channel a process publishes here what it alone hears: its heartbeat
 
 Ids come from outside. All but plain ASCII characters are percent-encoded, so that no id can close the hash tag, forge
 another's key, or break a line of a log; the encoding is injective.
@@ -58,6 +61,7 @@ MAX_FIELD_BYTES = 256
 
 STATE, QUANTITY, PRICE, ADDED, JOURNAL = "s", "c", "p", "a", "j"
 ATTRIBUTES, PLACED = "l", "o"
+STATE_BYTES = STATE.encode()
 WORKFLOW, WORKFLOW_DATA = "w", "W"
 VERSION, FENCE, DELETED, ORDER = "v", "f", "d", "k"
 SESSION, USER, TRIES = "u", "ud", "tries"
@@ -96,6 +100,11 @@ def customer_key(prefix: str, customer_id: str) -> str:
     return f"{prefix}:{{cust:{_encoded(customer_id, 'customer id')}}}"
 
 
+def is_customer(key: str) -> bool:
+    """Whether a key is a customer's."""
+    return "{cust:" in key
+
+
 def check_id(text: str, what: str) -> str:
     """The id, if it can name something.
 
@@ -104,6 +113,11 @@ def check_id(text: str, what: str) -> str:
     """
     _encoded(text, what)
     return text
+
+
+def beat_channel(prefix: str, token: str) -> str:
+    """The channel on which a process sends heartbeats to itself."""
+    return f"{prefix}:{{beat:{token}}}"
 
 
 def attempts_key(record_key: str) -> str:

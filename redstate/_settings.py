@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from redstate import _keys
 from redstate._codec import Limits
@@ -14,6 +14,9 @@ from redstate.calls.record import milliseconds
 from redstate.errors import ConfigurationError, InvalidTTL
 
 _LONGEST_TIMEOUT = 3600.0
+DEFAULT_STALENESS = 3.0
+_SHORTEST_STALENESS, _LONGEST_STALENESS = 0.05, 300.0
+_LEAST_BYTES = 65_536
 
 
 class StoreOptions(TypedDict, total=False):
@@ -26,6 +29,10 @@ class StoreOptions(TypedDict, total=False):
     limits: Limits
     cart_limits: CartLimits
     max_in_flight: int
+    max_staleness: float
+    near_cache_entries: int
+    near_cache_bytes: int
+    customer_sync: Literal["invalidate", "update"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,12 @@ class Settings:
         cart_limits: what a cart may hold; nothing limits it by default.
         max_in_flight: calls that may be under way at once before further ones wait; by default 4,096 in an
             AsyncStore, and 64 in a Store, where each has a connection.
+        max_staleness: seconds that a read from local memory may be behind the server, come what may; 0 has every read
+            ask the server.
+        near_cache_entries: how many records and cached values are kept in local memory.
+        near_cache_bytes: about how many bytes these may take.
+        customer_sync: what becomes of a customer in local memory when another process changes it: "invalidate" drops
+            it, and the next read fetches it; "update" fetches it at once.
     """
 
     key_prefix: str = "rs"
@@ -50,6 +63,10 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     cart_limits: CartLimits = field(default_factory=CartLimits)
     max_in_flight: int | None = None
+    max_staleness: float = DEFAULT_STALENESS
+    near_cache_entries: int = 16_384
+    near_cache_bytes: int = 67_108_864
+    customer_sync: Literal["invalidate", "update"] = "invalidate"
 
     def __post_init__(self) -> None:
         _keys.check_prefix(self.key_prefix)
@@ -65,6 +82,9 @@ class Settings:
         flying = self.max_in_flight
         if flying is not None and (type(flying) is not int or flying < 1):
             raise ConfigurationError("max_in_flight must be a positive int", next_step="Pass an int from 1")
+        if self.customer_sync not in ("invalidate", "update"):
+            raise ConfigurationError('customer_sync must be "invalidate" or "update"')
+        _check_near_cache(self.max_staleness, self.near_cache_entries, self.near_cache_bytes)
 
     @classmethod
     def of(cls, options: StoreOptions) -> Settings:
@@ -83,7 +103,9 @@ class Settings:
 
     @classmethod
     def from_environment(cls, options: StoreOptions) -> Settings:
-        """Settings from arguments; REDSTATE_KEY_PREFIX, _TTL, _CUSTOMER_TTL and _TIMEOUT fill in what they leave out.
+        """Settings from arguments; what they leave out comes from the environment.
+
+        REDSTATE_KEY_PREFIX, _TTL, _CUSTOMER_TTL, _TIMEOUT, _MAX_STALENESS, _NEAR_CACHE_ENTRIES, _NEAR_CACHE_BYTES.
 
         Raises:
             ConfigurationError: a variable or an argument cannot work.
@@ -92,11 +114,16 @@ class Settings:
         prefix = os.environ.get("REDSTATE_KEY_PREFIX")
         if prefix:
             found["key_prefix"] = prefix
-        for name in ("ttl", "customer_ttl", "timeout"):
+        for name in ("ttl", "customer_ttl", "timeout", "max_staleness"):
             variable = f"REDSTATE_{name.upper()}"
             text = os.environ.get(variable)
             if text:
                 found[name] = _seconds(variable, text)
+        for name in ("near_cache_entries", "near_cache_bytes"):
+            variable = f"REDSTATE_{name.upper()}"
+            text = os.environ.get(variable)
+            if text:
+                found[name] = _whole(variable, text)
         return cls.of({**found, **options})  # type: ignore[typeddict-item]  # names of options only
 
 
@@ -123,6 +150,25 @@ def check_timeout(timeout: float) -> float:
     if not good or not 0.001 <= timeout <= _LONGEST_TIMEOUT:
         raise ConfigurationError("timeout must be a number of seconds from 0.001 to 3600")
     return float(timeout)
+
+
+def _check_near_cache(staleness: float, entries: int, size: int) -> None:
+    number = isinstance(staleness, (int, float)) and not isinstance(staleness, bool) and math.isfinite(staleness)
+    if not number or (staleness != 0 and not _SHORTEST_STALENESS <= staleness <= _LONGEST_STALENESS):
+        raise ConfigurationError(
+            "max_staleness must be a number of seconds from 0.05 to 300, or 0",
+            next_step="Pass seconds, or 0 to read from the server alone",
+        )
+    for name, value, least in (("near_cache_entries", entries, 1), ("near_cache_bytes", size, _LEAST_BYTES)):
+        if type(value) is not int or value < least:
+            raise ConfigurationError(f"{name} must be an int, {least:,} or above")
+
+
+def _whole(variable: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigurationError(f"{variable} must be a whole number") from None
 
 
 def _seconds(variable: str, text: str) -> float:

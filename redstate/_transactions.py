@@ -20,9 +20,13 @@ _NONE: Active = {}
 _active: ContextVar[Active] = ContextVar("redstate_transactions", default=_NONE)
 
 
+transactions = _active.get
+"""All that the running code is in; empty where it is in none."""
+
+
 def pending_of(scope: Scope) -> Pending | None:
     """The transaction on a record that the running code is in. It needs a session as soon as one part of it does."""
-    active = _active.get()
+    active = transactions()
     # The usual case, in the way of every call: no transaction at all.
     if not active:
         return None
@@ -32,6 +36,11 @@ def pending_of(scope: Scope) -> Pending | None:
         return None
     _stand_under(pending, scope)
     return pending
+
+
+def in_any_transaction() -> bool:
+    """Whether the running code may be in a transaction, on whatever record."""
+    return bool(transactions())
 
 
 def enter(scope: Scope, pending: Pending) -> Token[Active]:

@@ -34,7 +34,7 @@ ERRORS = [value for value in vars(errors).values() if inspect.isclass(value) and
 
 
 def test_the_public_names_are_sorted_complete_and_importable() -> None:
-    assert redstate.__all__ == sorted(redstate.__all__)
+    assert redstate.__all__ == sorted(redstate.__all__, key=lambda name: (not name.isupper(), name))
     public = {
         name for name, value in vars(redstate).items()
         if not name.startswith("_") and not (isinstance(value, ModuleType) and name != "errors")

@@ -20,7 +20,7 @@ from redstate import CartLimits, Limits, Step, Workflow, _scripts, errors
 from redstate._call import Mutation, Query
 from redstate._codec import Codec
 from redstate._replies import SCRIPT_CODES
-from redstate.calls import cache, cart, cart_order, customer, hooks, record, session, state, workflow
+from redstate.calls import cache, cart, cart_order, customer, hooks, image, record, session, state, workflow
 from redstate.calls.commit import Commit
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -91,6 +91,8 @@ def every_call() -> list[Mutation[Any] | Query[Any]]:
         cache.release(KEY, "0" * 32),
         cache.new_mark(KEY, "0" * 32, 1000),
         record.remaining(KEY),
+        image.read(KEY, 0.0),
+        cache.delete(KEY),
         workflow.read(codec, KEY, FLOW),
         workflow.repeat(codec, KEY, FLOW, "a"),
         session.login(codec, KEY, "user-7", "ada", 900, 60, {}),

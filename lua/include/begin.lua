@@ -14,6 +14,8 @@ elseif journal >= seq then
     local answer, done = string.match(journal, '^(%d+(%a+) [^;|]*)', at)
     if not done then return redis.error_reply('RSCORRUPT journal') end
     if done ~= tag then return redis.error_reply('RSMISMATCH journal') end
+    -- What stood before it is long gone; no record has such a version.
+    answer = '9999999999999999' .. answer
     return answer
   end
   -- Not remembered and below the window: the caller was answered long ago, or gave up. It must not run now.

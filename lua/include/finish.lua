@@ -1,4 +1,5 @@
--- Slides the expiry, tells whoever listens (the version only, never a value), and answers what the journal recorded.
+-- Slides the expiry, tells whoever listens (the version only, never a value), and answers what the journal recorded, led
+-- by the version that the change was made on: who holds an image of that one can make the change there, too.
 -- After the writes: PEXPIRE counts as one, and a script that has written is no longer refused when memory is full.
 if evicted[1] then call('HDEL', KEYS[1], unpack(evicted)) end
 call('PEXPIRE', KEYS[1], args[3])
@@ -6,4 +7,5 @@ call('PEXPIRE', KEYS[1], args[3])
 if renewed and call('HEXISTS', KEYS[1], 'u') == 1 then call('HSET', KEYS[1], 'u', renewed) end
 if stamp then call('HSET', KEYS[1], 'y', stamp) end
 call('PUBLISH', KEYS[1], now)
+answer = (version or '0000000000000000') .. answer
 return answer

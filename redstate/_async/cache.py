@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -10,10 +11,12 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from redstate import _keys
 from redstate._async.record import AsyncRecord
+from redstate._call import Query
 from redstate._jitter import between
 from redstate.calls import cache as cache_calls
-from redstate.calls.cache import AsyncFunction, AsyncLoader, Claim, Entry, Terms
+from redstate.calls.cache import AsyncFunction, AsyncLoader, Claim, Entry, Found, Kept, Terms
 from redstate.errors import RedstateError
+from redstate.nearcache.copies import Fill
 from redstate.transport.waits import LoopWaits, pauses
 
 T = TypeVar("T")
@@ -50,17 +53,22 @@ class AsyncCache:
         self._record = record
         self._waits = LoopWaits()
 
-    async def get(self, key: str, default: Any = None) -> Any:
+    async def get(self, key: str, default: Any = None, *, fresh: bool = False) -> Any:
         """The fresh value of a key, or ``default``; pass ``redstate.ABSENT`` to tell a cached None from nothing.
 
-        Costs one round trip, and a further one for each tag of the entry.
+        Costs nothing where local memory has it; else one round trip, and a further one for each tag of the entry.
+
+        Args:
+            key: which.
+            default: what to return where nothing fresh is cached.
+            fresh: ask the server; otherwise local memory may answer, within the store's ``max_staleness``.
 
         Raises:
             CorruptState, UnknownType: what is there cannot be read; set or delete it to go on.
         """
         name = _keys.cache_key(self._prefix, key)
-        entry = await self._record.ask(cache_calls.get(name))
-        if entry is None or not await self._in_force(entry):
+        entry = await self._entry(name, fresh)
+        if entry is None or not await self._in_force(entry, fresh):
             return default
         return cache_calls.decoded(self._record.codec, name, entry)
 
@@ -79,13 +87,15 @@ class AsyncCache:
         name = _keys.cache_key(self._prefix, key)
         terms = cache_calls.terms(self._prefix, ttl, tags)
         marks = await self._marks(terms)
-        await record.ask(cache_calls.assign(record.codec, name, _token(), value, _spread(terms.fresh_ms), marks))
+        await self._change(
+            name, cache_calls.assign(record.codec, name, _token(), value, _spread(terms.fresh_ms), marks)
+        )
         self._waits.wake(name)
 
     async def delete(self, key: str) -> None:
         """Drop the value of a key, in every process. A load of it that is under way is not kept."""
         name = _keys.cache_key(self._prefix, key)
-        await self._record.ask(cache_calls.delete(name))
+        await self._change(name, cache_calls.delete(name))
         self._waits.wake(name)
 
     async def invalidate(self, key: str) -> None:
@@ -97,7 +107,7 @@ class AsyncCache:
 
         A load under such a tag that is under way is not served from the cache either: only one that begins later is.
         """
-        await self._record.ask(cache_calls.invalidate_tag(self._prefix, tag))
+        await self._change(_keys.tag_key(self._prefix, tag), cache_calls.invalidate_tag(self._prefix, tag))
 
     async def get_or_set(
         self,
@@ -200,10 +210,15 @@ class AsyncCache:
         rejected = ""
         pause = pauses()
         until: float | None = None
+        kept = self._kept(name)
+        if kept is not None and await self._in_force(kept.what):
+            return Claim(Found(kept.what, 0.0))
         try:
             while True:
+                fill = self._begin(name)
                 claim = await self._record.ask(cache_calls.claim(name, token, lease_ms, rejected))
                 if claim.entry is not None:
+                    self._keep(fill, claim.found)
                     if await self._in_force(claim.entry):
                         return claim
                     rejected = claim.entry.id
@@ -242,7 +257,7 @@ class AsyncCache:
                 await self._release(name, token, failure)
                 raise
             try:
-                await record.ask(call)
+                await self._change(name, call)
             except BaseException as failure:
                 if not isinstance(failure, Exception):  # cancelled: stored or not, the lease is of no more use
                     await self._release(name, token, failure)
@@ -263,10 +278,67 @@ class AsyncCache:
         life_ms = terms.fresh_ms + terms.stale_ms + terms.lease_ms
         return {tag: await self._record.ask(cache_calls.new_mark(tag, _token(), life_ms)) for tag in terms.tags}
 
-    async def _in_force(self, entry: Entry) -> bool:
+    async def _in_force(self, entry: Entry, fresh: bool = False) -> bool:
         """Whether none of the entry's tags was invalidated since its load began."""
-        found = [await self._record.ask(cache_calls.mark_in_force(tag)) for tag, _ in entry.marks]
+        found = [await self._mark(tag, fresh) for tag, _ in entry.marks]
         return found == [mark.encode() for _, mark in entry.marks]
+
+    # Local memory
+
+    async def _entry(self, name: str, fresh: bool) -> Entry | None:
+        """The entry of a key, from memory or from the server."""
+        kept = None if fresh else self._kept(name)
+        if kept is not None:
+            entry: Entry = kept.what
+            return entry
+        fill = self._begin(name, fresh)
+        found = await self._record.ask(cache_calls.get(name))
+        self._keep(fill, found)
+        if fill is None:
+            # It may be newer than the copy that memory was not to serve.
+            self._record.copies.forget(name)
+        return None if found is None else found.entry
+
+    async def _mark(self, tag: str, fresh: bool) -> bytes | None:
+        """The mark of a tag in force, from memory or from the server."""
+        kept = None if fresh else self._kept(tag)
+        if kept is not None:
+            held: bytes = kept.what
+            return held
+        fill = self._begin(tag, fresh)
+        mark = await self._record.ask(cache_calls.mark_in_force(tag))
+        if fill is None:
+            self._record.copies.forget(tag)
+        elif mark is not None:
+            self._record.copies.complete(fill, Kept(mark, fill.since, math.inf))
+        return mark
+
+    def _kept(self, name: str) -> Any:
+        """What memory has of a key or a tag, if it may be served now."""
+        local = self._record.local
+        kept = local.servable(name)
+        if kept is not None:
+            local.copies.counters.hits += 1
+        return kept
+
+    def _begin(self, name: str, fresh: bool = False) -> Fill | None:
+        local = self._record.local
+        if fresh or not local.longest:
+            local.copies.counters.bypassed("fresh" if fresh else "off")
+            return None
+        return local.copies.begin(name, local.longest)
+
+    def _keep(self, fill: Fill | None, found: Found | None) -> None:
+        if fill is not None and found is not None and found.fresh > 0:
+            kept = Kept(found.entry, fill.since, fill.since + found.fresh)
+            self._record.copies.complete(fill, kept)
+
+    async def _change(self, name: str, call: Query[T]) -> T:
+        """Change a key or a tag at the server, and have this process's reads see it from now on."""
+        try:
+            return await self._record.ask(call)
+        finally:
+            self._record.copies.forget(name)
 
 
 def _token() -> str:

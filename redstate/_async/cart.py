@@ -120,22 +120,34 @@ class AsyncCart:
         record = self._record
         return await record.apply(cart_calls.clear(record.key), op_id, expected_version)
 
-    async def lines(self) -> dict[str, CartLine]:
-        """The lines by sku, in the order in which they were added, read at one version. A frozen cart has its order's.
+    async def lines(self, *, fresh: bool = False, min_version: int | None = None) -> dict[str, CartLine]:
+        """The lines by sku, in the order in which they were added, of one version. A frozen cart has its order's.
+
+        Args:
+            fresh, min_version: as for ``state.get``: local memory may answer by default.
 
         Raises:
             CorruptState: a line holds bytes that redstate did not write.
         """
         record = self._record
-        return cart_order.lines(record.codec, record.key, await record.snapshot())
+        snapshot = await record.snapshot(fresh=fresh, min_version=min_version)
+        return cart_order.lines(record.codec, record.key, snapshot)
 
-    async def total(self) -> Decimal:
-        """The exact sum of quantity times price; lines without a price count as 0."""
-        return cart_lines.total(await self.lines())
+    async def total(self, *, fresh: bool = True) -> Decimal:
+        """The exact sum of quantity times price; lines without a price count as 0.
 
-    async def count(self) -> int:
-        """How many pieces are in the cart."""
-        return sum(line.quantity for line in (await self.lines()).values())
+        Args:
+            fresh: money is read from the server, unless this is False.
+        """
+        return cart_lines.total(await self.lines(fresh=fresh))
+
+    async def count(self, *, fresh: bool = False) -> int:
+        """How many pieces are in the cart.
+
+        Args:
+            fresh: as for ``lines``.
+        """
+        return sum(line.quantity for line in (await self.lines(fresh=fresh)).values())
 
     async def checkout(
         self,
@@ -182,7 +194,7 @@ class AsyncCart:
         """Check out only while the sum is ``total``; the version at which it was read ties the two together."""
         record = self._record
         for attempt in range(1, _MOST_ATTEMPTS + 1):
-            snapshot = await record.snapshot()
+            snapshot = await record.snapshot(fresh=True)
             version = cart_order.version_at_total(record.codec, record.key, snapshot, order_id, total)
             try:
                 await record.apply(call, op_id, version if expected_version is None else expected_version)
@@ -191,19 +203,27 @@ class AsyncCart:
                 if expected_version is not None or attempt == _MOST_ATTEMPTS:
                     raise
 
-    async def order(self, order_id: str) -> Order | None:
+    async def order(self, order_id: str, *, fresh: bool = True) -> Order | None:
         """An order of this conversation; None where there is none of that id.
+
+        Args:
+            order_id: which.
+            fresh: money is read from the server, unless this is False.
 
         Raises:
             CorruptState: it holds bytes that redstate did not write.
         """
         record = self._record
-        return await record.ask(cart_order.order(record.codec, record.key, order_id))
+        return await record.read(cart_order.order(record.codec, record.key, order_id), fresh=fresh)
 
-    async def orders(self) -> dict[str, datetime]:
-        """When each order was placed, by id, the oldest first; server time."""
+    async def orders(self, *, fresh: bool = False) -> dict[str, datetime]:
+        """When each order was placed, by id, the oldest first; server time.
+
+        Args:
+            fresh: as for ``lines``.
+        """
         record = self._record
-        return cart_order.orders(record.key, await record.snapshot())
+        return cart_order.orders(record.key, await record.snapshot(fresh=fresh))
 
     async def start_over(self, *, op_id: str | None = None, expected_version: int | None = None) -> bool:
         """Begin a new, empty cart after a checkout. Returns whether the cart was frozen.

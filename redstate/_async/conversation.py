@@ -118,7 +118,7 @@ class AsyncConversation:
 
     async def version(self) -> int:
         """The version of its last change, which only rises; 0 where it does not exist."""
-        return await self._record.ask(record_calls.version(self.key))
+        return await self._record.read(record_calls.version(self.key), fresh=True)
 
     async def sizes(self, top: int | None = 10) -> SizeReport:
         """What takes the most room in it: its largest fields and its total, against the cap.
@@ -145,8 +145,11 @@ class AsyncConversation:
         Raises:
             InvalidTTL: no usable number of seconds.
         """
-        ttl_ms = self._record.ttl_ms if ttl is None else record_calls.milliseconds(ttl)
-        return await self._record.ask(record_calls.touch(self.key, ttl_ms))
+        record = self._record
+        ttl_ms = record.ttl_ms if ttl is None else record_calls.milliseconds(ttl)
+        existed = await record.ask(record_calls.touch(self.key, ttl_ms))
+        record.copies.forget(self.key)  # perhaps it now expires sooner than a copy knows
+        return existed
 
     async def applied(self, op_id: str) -> bool:
         """Whether the change of an operation id took effect. If it did not, it never will.

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from redstate._call import Mutation, Query, guards
+from redstate._call import UNDECIDED, Mutation, Query, Read, guards, previous_of, version_of
 from redstate._codec import Codec
 from redstate._replies import ReplyError, mutation_error, query_error
 from redstate._transactions import refuse_inside
+from redstate.calls import image as image_calls
 from redstate.calls import record as record_calls
+from redstate.calls.image import Image
 from redstate.errors import CallTimeout, CorruptState, InvalidInput, OutcomeUnknown
+from redstate.nearcache.clock import clock
+from redstate.nearcache.copies import Fill, Local
 from redstate.schema.codec import SchemaCodec
 from redstate.transport.aio import AsyncTransport
 from redstate.transport.base import ReplyLost, pack_words
@@ -28,6 +32,9 @@ class AsyncRecord:
         ttl_ms: the expiry that each change sets, in milliseconds.
         timeout: seconds that a call may take.
         scope: tells it from the records of other stores, and from its own changes under other conditions.
+        origin: tells it from the records of other stores.
+        local: the near cache.
+        copies: what is in it.
     """
 
     __slots__ = (
@@ -39,22 +46,35 @@ class AsyncRecord:
         "_ttl_word",
         "_writers",
         "codec",
+        "copies",
         "key",
+        "local",
+        "origin",
         "scope",
         "timeout",
         "ttl_ms",
     )
 
     def __init__(
-        self, key: str, codec: Codec, transport: AsyncTransport, writers: LoopWriters, ttl_ms: int, timeout: float
+        self,
+        key: str,
+        codec: Codec,
+        transport: AsyncTransport,
+        writers: LoopWriters,
+        ttl_ms: int,
+        timeout: float,
+        local: Local,
     ) -> None:
         self.key = key
-        self.scope = (id(transport), key, False, "")
+        self.origin = (id(transport), key)
+        self.scope = (*self.origin, False, "")
         self.codec = codec
         self.ttl_ms = ttl_ms
         self._transport = transport
         self._writers = writers
         self.timeout = timeout
+        self.local = local
+        self.copies = local.copies
         self._key_word = key.encode()
         self._ttl_word = b"%d" % ttl_ms
         self._logged_in = False
@@ -65,7 +85,7 @@ class AsyncRecord:
         """The same record, whose changes are refused unless a session is live."""
         guarded = copy.copy(self)
         guarded._logged_in = guarded._conditional = True
-        guarded.scope = (*self.scope[:2], True, self.scope[3])
+        guarded.scope = (*self.origin, True, self.scope[3])
         return guarded
 
     def held_to(self, codec: SchemaCodec) -> AsyncRecord:
@@ -104,6 +124,9 @@ class AsyncRecord:
         refuse_inside(self.scope, call.script.name)
         writers = self._writers
         timeout = self.timeout
+        copies = self.copies
+        # A change of what is in memory is made there, too, as long as nobody else changed it in between.
+        sent = clock() if copies.connected and copies.lookup(call.key) is not None else 0.0
         operation = writers.begin(call.key) if op_id is None else writers.repeat(call.key, op_id)
         if operation is None:
             operation, timeout = await writers.turn(call.key, timeout)
@@ -119,6 +142,7 @@ class AsyncRecord:
             reply = await self._transport.call(packed, timeout, script)
         except ReplyLost:
             writers.unknown(operation)
+            copies.forget(call.key)
             raise OutcomeUnknown(
                 f"{script.name} on {call.key} was sent and not answered within {self.timeout:g} s",
                 op_id=operation.op_id,
@@ -131,7 +155,11 @@ class AsyncRecord:
         writers.settle(operation)
         try:
             if type(reply) is not ReplyError:
+                if copies.connected:
+                    self._written(call, reply, sent, self.ttl_ms if ttl_ms is None else ttl_ms)
                 return call.parse(reply)
+            # Whatever it was refused for, the copy may be what misled the caller.
+            copies.forget(call.key)
             error = mutation_error(reply, call, operation, expected_version)
         except ValueError:
             # A number that is none can only come out of the record.
@@ -144,16 +172,111 @@ class AsyncRecord:
             raise InvalidInput("expected_version must be an int, 0 or above")
         return guards(expected_version=expected_version, logged_in=self._logged_in, schema=self._schema)
 
+    def _written(self, call: Mutation[T], answer: bytes, sent: float, ttl_ms: int) -> None:
+        """Have every read of this process from now on see the change."""
+        copies = self.copies
+        if copies.lookup(call.key) is None:
+            return
+        version, previous = version_of(answer), previous_of(answer)
+
+        def made(image: Image) -> Image | None:
+            # Under conditions the script slides a session or stamps a schema, too.
+            if call.effect is None or self._conditional or not sent or image.version != previous:
+                return None
+            changed = call.effect(call.args, image.fields, answer)
+            return None if changed is None else image.after(changed, version, sent, ttl_ms / 1000)
+
+        copies.wrote(call.key, version, made)
+
     async def ask(self, call: Query[T]) -> T:
-        """Perform a call that may be repeated freely."""
-        try:
-            reply = await self._transport.call(pack_words(call.words), self.timeout, call.script)
-        except ReplyLost:
-            raise CallTimeout(f"A call on {call.key} was not answered within {self.timeout:g} s") from None
+        """Perform a call that may be repeated freely. It is sent to the server."""
+        return call.parse(await self._reply(call))
+
+    async def read(self, call: Read[T], *, fresh: bool = False, min_version: int | None = None) -> T:
+        """Read the record: from memory where that is good enough, else from the server.
+
+        Args:
+            call: what of it.
+            fresh: whether to ask the server in any case.
+            min_version: the version that a copy must have at least.
+        """
+        copies = self.copies
+        if not fresh:
+            image = self.held()
+            if image is None:
+                image = await self._fetched()
+            elif min_version is not None and image.version < min_version:
+                copies.counters.bypassed("min_version")
+                image = None
+            else:
+                copies.counters.hits += 1
+            if image is not None:
+                found = call.of_image(image, clock())
+                if found is not UNDECIDED:
+                    return found
+                copies.counters.bypassed("undecided")
+        else:
+            copies.counters.bypassed("fresh")
+        version, result = call.answer(await self._reply(call))
+        # From here on no older copy is served: what a process has seen it does not unsee.
+        copies.observed(self.key, version)
+        return result
+
+    def held(self) -> Image | None:
+        """The image in memory, if it may be served now."""
+        # As Local.servable, spelled out: it is in the way of every read from memory.
+        holding = self.copies.lookup(self.key)
+        if holding is None:
+            return None
+        image, now = holding.copy, clock()
+        oldest = now - self.local.longest
+        if image is None or image.since <= oldest or self.copies.echo <= oldest or image.until <= now:
+            return None
+        found: Image = image
+        return found
+
+    async def _fetched(self) -> Image | None:
+        """The image from the server, kept for the next reads; None where it is not to be kept."""
+        longest = self.local.longest
+        if not longest:
+            self.copies.counters.bypassed("off")
+            return None
+        fill: Fill | None = self.copies.begin(self.key, longest)
+        if fill is None:
+            return None
+        call = image_calls.read(self.key, fill.since)
+        reply = await self._exchange(call)
+        if type(reply) is ReplyError:
+            return None  # the read itself will be refused, and says what it was after
+        image = call.parse(reply)
+        image.received = clock()
+        self.copies.complete(fill, image)
+        return image
+
+    async def refreshed(self) -> Image:
+        """The image from the server, kept for the next reads where that can be."""
+        longest = self.local.longest
+        fill = self.copies.begin(self.key, longest) if longest else None
+        image = await self.ask(image_calls.read(self.key, clock() if fill is None else fill.since))
+        image.received = clock()
+        if fill is not None:
+            self.copies.complete(fill, image)
+        else:
+            self.copies.observed(self.key, image.version)
+        return image
+
+    async def _reply(self, call: Query[T]) -> Any:
+        reply = await self._exchange(call)
         if type(reply) is ReplyError:
             raise query_error(reply, call)
-        return call.parse(reply)
+        return reply
 
-    async def snapshot(self) -> record_calls.Snapshot:
-        """The whole record at one version."""
-        return await self.ask(record_calls.snapshot(self.key))
+    async def _exchange(self, call: Query[T]) -> Any:
+        try:
+            return await self._transport.call(pack_words(call.words), self.timeout, call.script)
+        except ReplyLost:
+            raise CallTimeout(f"A call on {call.key} was not answered within {self.timeout:g} s") from None
+
+    async def snapshot(self, *, fresh: bool = False, min_version: int | None = None) -> record_calls.Snapshot:
+        """The whole record at one version; nobody may change its dicts."""
+        return await self.read(record_calls.snapshot(self.key), fresh=fresh, min_version=min_version)

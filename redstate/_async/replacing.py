@@ -19,7 +19,7 @@ async def replace_state(record: AsyncRecord, values: Mapping[str, Any]) -> int:
     """
     contention = AsyncContention(record.key, record.timeout)
     while await contention.another():
-        call = replacement(record.codec, record.key, values, await record.snapshot())
+        call = replacement(record.codec, record.key, values, await record.snapshot(fresh=True))
         try:
             return await record.apply(call)
         except ConflictError:

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 from redstate import _keys
 from redstate._async.contention import AsyncContention
 from redstate._async.record import AsyncRecord
-from redstate._transactions import pending_of
+from redstate._transactions import in_any_transaction, pending_of
 from redstate.calls import record as record_calls
 from redstate.calls import state as state_calls
 from redstate.calls.commit import Commit
 from redstate.calls.pending import Raw
 from redstate.calls.record import Snapshot
-from redstate.calls.state import MISSING, UNREAD, Unread
+from redstate.calls.state import ABSENT, MISSING, UNCACHED, UNREAD, Unread
 from redstate.errors import ConflictError
 from redstate.live.base import AsyncStateBase
 
@@ -37,19 +37,57 @@ class AsyncState(AsyncStateBase):
     def __init__(self, record: AsyncRecord) -> None:
         self._record = record
 
-    async def get(self, field: str, default: Any = None) -> Any:
-        """The value of a field, or ``default``. Read from the server.
+    async def get(self, field: str, default: Any = None, *, fresh: bool = False, min_version: int | None = None) -> Any:
+        """The value of a field, or ``default``.
+
+        Args:
+            field: which.
+            default: what to return where there is no such field.
+            fresh: ask the server; otherwise local memory may answer, within the store's ``max_staleness``.
+            min_version: ask the server unless local memory has the conversation at this version or a later one.
 
         Raises:
             CorruptState: the field holds bytes that redstate did not write.
         """
-        raw = await self._fetch(field, observe=self._observes)
+        if not fresh and min_version is None:
+            value = self._glance(field)
+            if value is not UNCACHED:
+                return default if value is ABSENT else value
+        raw = await self._fetch(field, observe=self._observes, fresh=fresh, min_version=min_version)
         return default if raw is None else self._present(field, raw)
 
-    async def all(self) -> dict[str, Any]:
-        """Every field in the order in which they came, read at one version, as plain data that is the caller's own."""
+    def peek(self, field: str, default: Any = None) -> Any:
+        """The value of a field from local memory, without I/O.
+
+        Returns:
+            the value, plain and the caller's own; ``default`` where there is no such field; ``redstate.UNCACHED`` where
+            local memory cannot say, also inside a transaction. Then ``get`` it, which lets memory know, too.
+
+        Raises:
+            CorruptState: the field holds bytes that redstate did not write.
+        """
+        value = self._glance(field)
+        if value is ABSENT:
+            return default
+        if value is not UNCACHED:
+            return value
         record = self._record
-        return state_calls.everything(record.codec, record.key, await self._all_raw())
+        image = None if in_any_transaction() else record.held()
+        raw = None if image is None else image.fields.get(_keys.state_field(field).encode())
+        if raw is None:
+            return UNCACHED
+        record.copies.counters.hits += 1
+        return record.codec.decode(raw, key=record.key, field=_keys.STATE + field)
+
+    async def all(self, *, fresh: bool = False, min_version: int | None = None) -> dict[str, Any]:
+        """Every field in the order in which they came, of one version, as plain data that is the caller's own.
+
+        Args:
+            fresh, min_version: as for ``get``.
+        """
+        record = self._record
+        found = await self._all_raw(fresh=fresh, min_version=min_version)
+        return state_calls.everything(record.codec, record.key, found)
 
     async def set(
         self, field: str, value: Any, *, op_id: str | None = None, expected_version: int | None = None
@@ -164,7 +202,7 @@ class AsyncState(AsyncStateBase):
         record = self._record
         contention = AsyncContention(record.key, record.timeout)
         while await contention.another():
-            snapshot = await self._all_raw()
+            snapshot = await self._all_raw(fresh=True)
             if not snapshot.state:
                 raise KeyError("popitem(): dictionary is empty")
             name, raw = next(reversed(snapshot.state.items()))
@@ -184,21 +222,25 @@ class AsyncState(AsyncStateBase):
         """Take every field out."""
         contention = AsyncContention(self._record.key, self._record.timeout)
         while await contention.another():
-            snapshot = await self._all_raw()
+            snapshot = await self._all_raw(fresh=True)
             if not snapshot.state or await self._commit_whole(snapshot, snapshot.state, {}):
                 self._replaced(*snapshot.state)
                 return
 
-    async def has(self, field: str) -> bool:
-        """Whether there is such a field."""
-        return await self._fetch(field, observe=True) is not None
+    async def has(self, field: str, *, fresh: bool = False, min_version: int | None = None) -> bool:
+        """Whether there is such a field.
+
+        Args:
+            fresh, min_version: as for ``get``.
+        """
+        return await self._fetch(field, observe=True, fresh=fresh, min_version=min_version) is not None
 
     # What the other handles of the state are made of
 
     async def _assign(self, values: Mapping[str, Any], op_id: str | None, expected_version: int | None) -> int:
         record = self._record
         if not values:
-            return await record.ask(record_calls.version(record.key))
+            return await record.read(record_calls.version(record.key), fresh=True)
         call = state_calls.assign(record.codec, record.key, values)
         pending = pending_of(record.scope)
         version = 0
@@ -210,25 +252,49 @@ class AsyncState(AsyncStateBase):
         self._replaced(*values)
         return version
 
-    async def _fetch(self, field: str, *, observe: bool | None) -> Raw:
+    def _glance(self, field: str) -> Any:
+        """The value of a field from local memory, if it is one that cannot be changed.
+
+        Returns:
+            the value; ABSENT where there is no such field; UNCACHED where it takes a longer look.
+        """
+        image = self._record.held()
+        if image is None or in_any_transaction():
+            return UNCACHED
+        try:
+            value = image.values.get(field, UNCACHED)
+        except TypeError:
+            return UNCACHED  # no name at all, as the longer look will say
+        if value is UNCACHED:
+            value = state_calls.remembered(self._record.codec, self._record.key, field, image)
+            if value is UNCACHED:
+                return UNCACHED
+        self._record.copies.counters.hits += 1
+        return value
+
+    async def _fetch(
+        self, field: str, *, observe: bool | None, fresh: bool = False, min_version: int | None = None
+    ) -> Raw:
         """A field's bytes.
 
         Args:
             field: which.
             observe: whether the caller sees the value itself, which must last a transaction then; None: only if it is
                 no container, as that is seen through further reads.
+            fresh, min_version: as for ``get``. A transaction reads what the server holds, which must last.
         """
         record = self._record
         pending = pending_of(record.scope)
         if pending is None:
-            return await record.ask(state_calls.fetch(record.key, field))
+            return await record.read(state_calls.fetch(record.key, field), fresh=fresh, min_version=min_version)
         if not pending.knows(field):
-            pending.load(field, await record.ask(state_calls.fetch(record.key, field)))
+            pending.load(field, await record.read(state_calls.fetch(record.key, field), fresh=True))
         return pending.now(field, observe=observe)
 
-    async def _all_raw(self) -> Snapshot:
+    async def _all_raw(self, *, fresh: bool = False, min_version: int | None = None) -> Snapshot:
         """The record, its state as the running code's transaction sees it."""
-        return self._seen(await self._record.snapshot())
+        fresh = fresh or pending_of(self._record.scope) is not None
+        return self._seen(await self._record.snapshot(fresh=fresh, min_version=min_version))
 
     def _seen(self, snapshot: Snapshot) -> Snapshot:
         pending = pending_of(self._record.scope)
@@ -260,9 +326,12 @@ class AsyncState(AsyncStateBase):
             pending.change(field, new, lambda raw: change(raw)[0])
             return result
         contention = AsyncContention(record.key, record.timeout)
+        if guess is UNREAD:
+            image = record.held()
+            guess = UNREAD if image is None else image.fields.get(where.encode())
         while await contention.another():
             fresh = guess is UNREAD
-            raw = await self._fetch(field, observe=True) if isinstance(guess, Unread) else guess
+            raw = await self._fetch(field, observe=True, fresh=True) if isinstance(guess, Unread) else guess
             guess = UNREAD
             try:
                 new, result = change(raw)

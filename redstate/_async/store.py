@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, Unpack, overload
@@ -14,13 +15,15 @@ from redstate._async.customer import AsyncCustomer
 from redstate._async.record import AsyncRecord
 from redstate._async.replacing import replace_state
 from redstate._async.typed import AsyncTypedConversation
+from redstate._async.watches import AsyncWatches
 from redstate._call import Query
 from redstate._codec import Codec
 from redstate._discovery import Endpoint, endpoint_from_client, endpoint_from_url, open_server
-from redstate._settings import Settings, StoreOptions, check_cart_limits, check_timeout
+from redstate._settings import DEFAULT_STALENESS, Settings, StoreOptions, check_cart_limits, check_timeout
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.record import milliseconds
 from redstate.embedded import EmbeddedServer
+from redstate.nearcache.shared import attach
 from redstate.schema.definition import Schema, as_schema
 from redstate.transport.aio import AsyncTransport
 from redstate.transport.base import forget_at_fork
@@ -44,11 +47,14 @@ class AsyncStore:
     The constructors share the keyword arguments of :class:`redstate.StoreOptions`: ``key_prefix`` ("rs"), ``ttl``
     (seconds that a conversation lives after its last change, a day), ``customer_ttl`` (likewise for a customer, 90
     days), ``timeout`` (seconds that a call may take, retries included, 5), ``limits`` (caps on values and records),
-    ``cart_limits`` (what a cart may hold) and ``max_in_flight`` (calls under way at once before further ones wait).
+    ``cart_limits`` (what a cart may hold), ``max_in_flight`` (calls under way at once before further ones wait),
+    ``max_staleness`` (seconds that a read from local memory may be behind the server, 3; 0 has every read ask it),
+    ``near_cache_entries`` and ``near_cache_bytes`` (how much local memory holds).
 
     Attributes:
         cache: values that any process can load again.
         cached: ``cache.cached``, which decorates functions.
+        nearcache: what local memory does; see :class:`redstate.NearCache`.
     """
 
     def __init__(self, endpoint: Endpoint, settings: Settings, server: OwnServer | None = None) -> None:
@@ -59,7 +65,17 @@ class AsyncStore:
         self._writers = LoopWriters()
         self._transport = AsyncTransport(endpoint, settings.max_in_flight)
         forget_at_fork(self._writers)
-        record = AsyncRecord("", self._codec, self._transport, self._writers, 1, settings.timeout)
+        self.nearcache = attach(endpoint, settings)
+        self._local = self.nearcache.local
+        # Also where the store is just dropped: the last one of a near cache ends its thread.
+        self._detach = weakref.finalize(self, self.nearcache.detach)
+        self._watches = AsyncWatches(
+            self._local.copies,
+            lambda key: self._record(key, 1, settings.timeout),
+            settings.max_staleness or DEFAULT_STALENESS,
+            updates=settings.customer_sync == "update",
+        )
+        record = self._record("", 1, settings.timeout)
         self.cache = AsyncCache(settings.key_prefix, record)
         self.cached = self.cache.cached
 
@@ -168,11 +184,8 @@ class AsyncStore:
             MissingExtra: there is a schema, and pydantic is not installed (``redstate[schema]``).
         """
         settings = self._settings
-        record = AsyncRecord(
+        record = self._record(
             _keys.conversation_key(settings.key_prefix, conversation_id),
-            self._codec,
-            self._transport,
-            self._writers,
             milliseconds(settings.ttl if ttl is None else ttl),
             settings.timeout if timeout is None else check_timeout(timeout),
         )
@@ -195,15 +208,13 @@ class AsyncStore:
             ConfigurationError: the timeout cannot be used.
         """
         settings = self._settings
-        record = AsyncRecord(
+        record = self._record(
             _keys.customer_key(settings.key_prefix, customer_id),
-            self._codec,
-            self._transport,
-            self._writers,
             milliseconds(settings.customer_ttl if ttl is None else ttl),
             settings.timeout if timeout is None else check_timeout(timeout),
         )
-        return AsyncCustomer(customer_id, record)
+        self._watches.keep(record.key)
+        return AsyncCustomer(customer_id, record, self._watches)
 
     async def save_state(self, conversation_id: str, state: Mapping[str, Any], *, ttl: float = 86_400.0) -> int:
         """Replace the whole state of a conversation, in one change. Returns the conversation's new version.
@@ -222,9 +233,14 @@ class AsyncStore:
         """
         return await replace_state(self.conversation(conversation_id, ttl=ttl)._record, state)
 
-    async def load_state(self, conversation_id: str) -> dict[str, Any]:
-        """The whole state of a conversation at one version, as plain data; {} where there is none."""
-        return await self.conversation(conversation_id).state.all()
+    async def load_state(self, conversation_id: str, *, fresh: bool = False) -> dict[str, Any]:
+        """The whole state of a conversation at one version, as plain data; {} where there is none.
+
+        Args:
+            conversation_id: which.
+            fresh: ask the server; otherwise local memory may answer, within the store's ``max_staleness``.
+        """
+        return await self.conversation(conversation_id).state.all(fresh=fresh)
 
     async def ping(self) -> float:
         """Ask the server for a sign of life. Returns the seconds that it took.
@@ -232,16 +248,21 @@ class AsyncStore:
         Raises:
             StoreError: it cannot be reached or refuses, and why.
         """
-        record = AsyncRecord("", self._codec, self._transport, self._writers, 1, self._settings.timeout)
+        record = self._record("", 1, self._settings.timeout)
         began = time.perf_counter()
         await record.ask(Query("the server", ("PING",), lambda reply: reply))
         return time.perf_counter() - began
 
     async def close(self) -> None:
         """Close the connection, and the embedded server if the store started one. Closing twice is harmless."""
+        self._watches.close()
+        self._detach()
         await self._transport.close()
         if self._server is not None:
             self._server.close()
+
+    def _record(self, key: str, ttl_ms: int, timeout: float) -> AsyncRecord:
+        return AsyncRecord(key, self._codec, self._transport, self._writers, ttl_ms, timeout, self._local)
 
     async def __aenter__(self) -> AsyncStore:
         return self

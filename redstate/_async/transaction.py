@@ -88,4 +88,4 @@ class AsyncTransaction:
                 if conflict.field is None or conflict.field[:1] != _keys.STATE:
                     raise
                 name = conflict.field[1:]
-            pending.rebase(name, await record.ask(fetch(record.key, name)))
+            pending.rebase(name, await record.read(fetch(record.key, name), fresh=True))

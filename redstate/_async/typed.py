@@ -149,7 +149,7 @@ class AsyncTypedState(AsyncState):
         record = self._record
         contention = AsyncContention(record.key, record.timeout)
         while await contention.another():
-            raw, version = await record.ask(schema_calls.field_and_version(record.key, field))
+            raw, version = await record.read(schema_calls.field_and_version(record.key, field), fresh=True)
             try:
                 call = judged(raw)
             except (InvalidValue, WrongType):
@@ -172,9 +172,10 @@ class AsyncTypedState(AsyncState):
             self._codec.removable(name)
         return await super()._commit_whole(snapshot, drops, seen)
 
-    async def _stored(self) -> schema_calls.Stored:
+    async def _stored(self, *, fresh: bool = False, min_version: int | None = None) -> schema_calls.Stored:
         """The record, its state as the running code's transaction sees it."""
-        stored = await self._record.ask(schema_calls.read(self._record.key))
+        fresh = fresh or pending_of(self._record.scope) is not None
+        stored = await self._record.read(schema_calls.read(self._record.key), fresh=fresh, min_version=min_version)
         # Where nothing is, what comes first will be of this version, whatever was there before.
         fits = stored.fits if stored.snapshot.state else self._codec.schema.version
         return schema_calls.Stored(self._seen(stored.snapshot), fits)
@@ -211,17 +212,21 @@ class AsyncTypedConversation(AsyncConversation, Generic[S]):
         """Group changes of the state into one script, all or nothing; see :class:`AsyncTransaction`."""
         return AsyncTransaction(self.state._record)
 
-    async def typed(self) -> S:
+    async def typed(self, *, fresh: bool = False, min_version: int | None = None) -> S:
         """The whole state at one version as an instance of the schema's class; yours, and not live.
 
         Fields that are absent have their defaults. State that older workers wrote comes through the upcasters; nothing
         is written. Fields that the class does not have are left out.
 
+        Args:
+            fresh, min_version: as for ``state.get``: local memory may answer by default.
+
         Raises:
             SchemaMismatch: the state does not fit: a required field is missing, or something that was written past the
                 schema is of another type; ``path`` and ``expected`` say which.
         """
-        return schema_calls.instance(self._codec, self.schema, self.key, await self.state._stored())
+        stored = await self.state._stored(fresh=fresh, min_version=min_version)
+        return schema_calls.instance(self._codec, self.schema, self.key, stored)
 
     async def upgrade(self) -> bool:
         """Write down what the upcasters make of older state, and raise its schema version, in one change.
@@ -240,7 +245,7 @@ class AsyncTypedConversation(AsyncConversation, Generic[S]):
         refuse_inside(record.scope, "upgrade()")
         contention = AsyncContention(record.key, record.timeout)
         while await contention.another():
-            stored = await self.state._stored()
+            stored = await self.state._stored(fresh=True)
             commit = schema_calls.upgrade(self._codec, record.codec, self.key, stored)
             if commit is None:
                 return False

@@ -116,17 +116,21 @@ class AsyncWorkflowRun:
             raise InvalidValue("The reason must be text", path="reason", expected="text")
         return await self._change("c", lambda seen: workflow_calls.cancel(seen, reason), op_id, expected_version)
 
-    async def status(self) -> WorkflowStatus:
-        """Where it stands, read from the server at one moment.
+    async def status(self, *, fresh: bool = False, min_version: int | None = None) -> WorkflowStatus:
+        """Where it stands, at one moment.
+
+        Args:
+            fresh, min_version: as for ``state.get``: local memory may answer by default. Changes never go by it.
 
         Raises:
             CorruptState: its fields hold bytes that redstate did not write.
         """
-        return workflow_calls.status(await self._read())
+        return workflow_calls.status(await self._read(fresh=fresh, min_version=min_version))
 
-    async def _read(self) -> Seen:
+    async def _read(self, *, fresh: bool = True, min_version: int | None = None) -> Seen:
         record = self._record
-        return await record.ask(workflow_calls.read(record.codec, record.key, self.definition))
+        call = workflow_calls.read(record.codec, record.key, self.definition)
+        return await record.read(call, fresh=fresh, min_version=min_version)
 
     async def _change(
         self,

@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import functools
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from redstate import _keys
+from redstate._call import Query
 from redstate._jitter import between
 from redstate._sync.record import Record
 from redstate.calls import cache as cache_calls
-from redstate.calls.cache import Claim, Entry, Function, Loader, Terms
+from redstate.calls.cache import Claim, Entry, Found, Function, Kept, Loader, Terms
 from redstate.errors import RedstateError
+from redstate.nearcache.copies import Fill
 from redstate.transport.waits import ThreadWaits, pauses
 
 T = TypeVar("T")
@@ -51,17 +54,22 @@ class Cache:
         self._record = record
         self._waits = ThreadWaits()
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: str, default: Any = None, *, fresh: bool = False) -> Any:
         """The fresh value of a key, or ``default``; pass ``redstate.ABSENT`` to tell a cached None from nothing.
 
-        Costs one round trip, and a further one for each tag of the entry.
+        Costs nothing where local memory has it; else one round trip, and a further one for each tag of the entry.
+
+        Args:
+            key: which.
+            default: what to return where nothing fresh is cached.
+            fresh: ask the server; otherwise local memory may answer, within the store's ``max_staleness``.
 
         Raises:
             CorruptState, UnknownType: what is there cannot be read; set or delete it to go on.
         """
         name = _keys.cache_key(self._prefix, key)
-        entry = self._record.ask(cache_calls.get(name))
-        if entry is None or not self._in_force(entry):
+        entry = self._entry(name, fresh)
+        if entry is None or not self._in_force(entry, fresh):
             return default
         return cache_calls.decoded(self._record.codec, name, entry)
 
@@ -80,13 +88,13 @@ class Cache:
         name = _keys.cache_key(self._prefix, key)
         terms = cache_calls.terms(self._prefix, ttl, tags)
         marks = self._marks(terms)
-        record.ask(cache_calls.assign(record.codec, name, _token(), value, _spread(terms.fresh_ms), marks))
+        self._change(name, cache_calls.assign(record.codec, name, _token(), value, _spread(terms.fresh_ms), marks))
         self._waits.wake(name)
 
     def delete(self, key: str) -> None:
         """Drop the value of a key, in every process. A load of it that is under way is not kept."""
         name = _keys.cache_key(self._prefix, key)
-        self._record.ask(cache_calls.delete(name))
+        self._change(name, cache_calls.delete(name))
         self._waits.wake(name)
 
     def invalidate(self, key: str) -> None:
@@ -98,7 +106,7 @@ class Cache:
 
         A load under such a tag that is under way is not served from the cache either: only one that begins later is.
         """
-        self._record.ask(cache_calls.invalidate_tag(self._prefix, tag))
+        self._change(_keys.tag_key(self._prefix, tag), cache_calls.invalidate_tag(self._prefix, tag))
 
     def get_or_set(
         self,
@@ -201,10 +209,15 @@ class Cache:
         rejected = ""
         pause = pauses()
         until: float | None = None
+        kept = self._kept(name)
+        if kept is not None and self._in_force(kept.what):
+            return Claim(Found(kept.what, 0.0))
         try:
             while True:
+                fill = self._begin(name)
                 claim = self._record.ask(cache_calls.claim(name, token, lease_ms, rejected))
                 if claim.entry is not None:
+                    self._keep(fill, claim.found)
                     if self._in_force(claim.entry):
                         return claim
                     rejected = claim.entry.id
@@ -243,7 +256,7 @@ class Cache:
                 self._release(name, token, failure)
                 raise
             try:
-                record.ask(call)
+                self._change(name, call)
             except BaseException as failure:
                 if not isinstance(failure, Exception):  # cancelled: stored or not, the lease is of no more use
                     self._release(name, token, failure)
@@ -264,10 +277,67 @@ class Cache:
         life_ms = terms.fresh_ms + terms.stale_ms + terms.lease_ms
         return {tag: self._record.ask(cache_calls.new_mark(tag, _token(), life_ms)) for tag in terms.tags}
 
-    def _in_force(self, entry: Entry) -> bool:
+    def _in_force(self, entry: Entry, fresh: bool = False) -> bool:
         """Whether none of the entry's tags was invalidated since its load began."""
-        found = [self._record.ask(cache_calls.mark_in_force(tag)) for tag, _ in entry.marks]
+        found = [self._mark(tag, fresh) for tag, _ in entry.marks]
         return found == [mark.encode() for _, mark in entry.marks]
+
+    # Local memory
+
+    def _entry(self, name: str, fresh: bool) -> Entry | None:
+        """The entry of a key, from memory or from the server."""
+        kept = None if fresh else self._kept(name)
+        if kept is not None:
+            entry: Entry = kept.what
+            return entry
+        fill = self._begin(name, fresh)
+        found = self._record.ask(cache_calls.get(name))
+        self._keep(fill, found)
+        if fill is None:
+            # It may be newer than the copy that memory was not to serve.
+            self._record.copies.forget(name)
+        return None if found is None else found.entry
+
+    def _mark(self, tag: str, fresh: bool) -> bytes | None:
+        """The mark of a tag in force, from memory or from the server."""
+        kept = None if fresh else self._kept(tag)
+        if kept is not None:
+            held: bytes = kept.what
+            return held
+        fill = self._begin(tag, fresh)
+        mark = self._record.ask(cache_calls.mark_in_force(tag))
+        if fill is None:
+            self._record.copies.forget(tag)
+        elif mark is not None:
+            self._record.copies.complete(fill, Kept(mark, fill.since, math.inf))
+        return mark
+
+    def _kept(self, name: str) -> Any:
+        """What memory has of a key or a tag, if it may be served now."""
+        local = self._record.local
+        kept = local.servable(name)
+        if kept is not None:
+            local.copies.counters.hits += 1
+        return kept
+
+    def _begin(self, name: str, fresh: bool = False) -> Fill | None:
+        local = self._record.local
+        if fresh or not local.longest:
+            local.copies.counters.bypassed("fresh" if fresh else "off")
+            return None
+        return local.copies.begin(name, local.longest)
+
+    def _keep(self, fill: Fill | None, found: Found | None) -> None:
+        if fill is not None and found is not None and found.fresh > 0:
+            kept = Kept(found.entry, fill.since, fill.since + found.fresh)
+            self._record.copies.complete(fill, kept)
+
+    def _change(self, name: str, call: Query[T]) -> T:
+        """Change a key or a tag at the server, and have this process's reads see it from now on."""
+        try:
+            return self._record.ask(call)
+        finally:
+            self._record.copies.forget(name)
 
 
 def _token() -> str:

@@ -10,10 +10,19 @@ from redstate._call import Mutation
 from redstate._sync.contention import Contention
 from redstate._sync.record import Record
 from redstate._sync.state import State
+from redstate._sync.watches import Watches
 from redstate.calls import customer as customer_calls
 from redstate.calls import record as record_calls
 from redstate.calls import state as state_calls
-from redstate.calls.customer import CustomerConversation, CustomerEvent, Updates, WholeCustomer
+from redstate.calls.cache import PLAIN
+from redstate.calls.customer import (
+    CustomerChange,
+    CustomerConversation,
+    CustomerEvent,
+    CustomerWatch,
+    Updates,
+    WholeCustomer,
+)
 from redstate.errors import ConflictError
 
 
@@ -35,12 +44,13 @@ class Customer:
         state: its fields.
     """
 
-    __slots__ = ("_record", "id", "key", "state")
+    __slots__ = ("_record", "_watches", "id", "key", "state")
 
-    def __init__(self, customer_id: str, record: Record) -> None:
+    def __init__(self, customer_id: str, record: Record, watches: Watches) -> None:
         self.id = customer_id
         self.key = record.key
         self._record = record
+        self._watches = watches
         self.state = State(record)
 
     def __repr__(self) -> str:
@@ -48,13 +58,13 @@ class Customer:
 
     # Fields
 
-    def get(self, field: str, default: Any = None) -> Any:
+    def get(self, field: str, default: Any = None, *, fresh: bool = False, min_version: int | None = None) -> Any:
         """The value of a field, or ``default``; as ``state.get``."""
-        return self.state.get(field, default)
+        return self.state.get(field, default, fresh=fresh, min_version=min_version)
 
-    def all(self) -> dict[str, Any]:
-        """Every field in the order in which they came, read at one version, as plain data; as ``state.all``."""
-        return self.state.all()
+    def all(self, *, fresh: bool = False, min_version: int | None = None) -> dict[str, Any]:
+        """Every field in the order in which they came, of one version, as plain data; as ``state.all``."""
+        return self.state.all(fresh=fresh, min_version=min_version)
 
     def update(
         self,
@@ -105,7 +115,7 @@ class Customer:
         record = self._record
         contention = Contention(record.key, record.timeout)
         while contention.another():
-            raw = record.ask(state_calls.fetch(record.key, field))
+            raw = record.read(state_calls.fetch(record.key, field), fresh=True)
             call = customer_calls.append_capped(record.codec, record.key, field, item, cap, raw)
             try:
                 return record.apply(call, op_id, expected_version)
@@ -128,13 +138,14 @@ class Customer:
         record = self._record
         return self._judged(lambda seen, now: customer_calls.link(record.codec, record.key, conversation_id, seen, now))
 
-    def conversations(self, limit: int = 20) -> list[CustomerConversation]:
+    def conversations(self, limit: int = 20, *, fresh: bool = False) -> list[CustomerConversation]:
         """The customer's conversations, the one that was linked last first.
 
         Args:
             limit: how many. The last 1,000 are kept, or as many as fit 128 KiB (which takes ids of over 90 bytes).
+            fresh: as for ``get``.
         """
-        return self._record.ask(customer_calls.conversations(self.key, limit))
+        return self._record.read(customer_calls.conversations(self.key, limit), fresh=fresh)
 
     def merge_conversation(self, conversation_id: str, updates: Updates | None = None) -> bool:
         """Mark a conversation as ended; once, whoever else attempts it and however late.
@@ -182,21 +193,50 @@ class Customer:
         record = self._record
         return record.apply(customer_calls.note(record.codec, record.key, event, data), op_id)
 
-    def history(self, limit: int = 20) -> list[CustomerEvent]:
+    def history(self, limit: int = 20, *, fresh: bool = False) -> list[CustomerEvent]:
         """The last events, newest first.
+
+        Args:
+            limit: how many.
+            fresh: as for ``get``.
 
         Raises:
             CorruptState: the history holds bytes that redstate did not write.
         """
-        return self._record.ask(customer_calls.history(self._record.codec, self.key, limit))
+        return self._record.read(customer_calls.history(self._record.codec, self.key, limit), fresh=fresh)
+
+    # In step with other processes
+
+    def on_change(self, callback: Callable[[CustomerChange], Any]) -> CustomerWatch:
+        """Have a function called with every change of the customer, by whatever process, this one included.
+
+        Where several changes come in quick succession it may be told of them as one, and it is called for one change
+        after the other. A change is told of within milliseconds, and within the store's ``max_staleness`` (3 s where
+        that is 0) if the message was lost. What the function raises is logged, and ends nothing. A watched customer is
+        fetched when it changes, so the next read of it is from memory.
+
+        Args:
+            callback: takes a :class:`redstate.CustomerChange`. An AsyncStore, which also takes a
+                coroutine function, calls it in its event loop; a Store in a thread that all its watches share. Keep it
+                short.
+
+        Returns:
+            the watch; ``close()`` ends it, as the end of the store does. A forked child has none.
+
+        Raises:
+            InvalidInput: it is no function, or a coroutine function in a Store.
+        """
+        customer_calls.checked_callback(callback, PLAIN)
+        return self._watches.add(self._record, self.id, callback)
 
     # The whole
 
-    def context(self, limit: int = 10) -> dict[str, Any]:
-        """What an agent should know at the beginning: the profile and the last conversations, read at one version.
+    def context(self, limit: int = 10, *, fresh: bool = False) -> dict[str, Any]:
+        """What an agent should know at the beginning: the profile and the last conversations, of one version.
 
         Args:
             limit: how many conversations.
+            fresh: as for ``get``.
 
         Returns:
             Every field by its name, and under ``conversations`` a list of dicts with ``id``, ``linked_at`` and
@@ -205,12 +245,12 @@ class Customer:
         """
         customer_calls.checked_limit(limit)
         record = self._record
-        seen = record.ask(customer_calls.whole(record.key))
+        seen = record.read(customer_calls.whole(record.key), fresh=fresh)
         return customer_calls.context(record.codec, record.key, seen, limit)
 
     def version(self) -> int:
         """The version of its last change, which only rises; 0 where it does not exist."""
-        return self._record.ask(record_calls.version(self.key))
+        return self._record.read(record_calls.version(self.key), fresh=True)
 
     def exists(self) -> bool:
         """Whether there is anything of it in the store."""
@@ -242,7 +282,7 @@ class Customer:
         contention = Contention(record.key, record.timeout)
         while contention.another():
             now = record.ask(customer_calls.server_time(record.key))
-            seen = record.ask(customer_calls.whole(record.key))
+            seen = record.read(customer_calls.whole(record.key), fresh=True)
             call = judge(seen, now)
             if call is None:
                 return False

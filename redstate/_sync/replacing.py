@@ -20,7 +20,7 @@ def replace_state(record: Record, values: Mapping[str, Any]) -> int:
     """
     contention = Contention(record.key, record.timeout)
     while contention.another():
-        call = replacement(record.codec, record.key, values, record.snapshot())
+        call = replacement(record.codec, record.key, values, record.snapshot(fresh=True))
         try:
             return record.apply(call)
         except ConflictError:

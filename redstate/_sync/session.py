@@ -79,28 +79,39 @@ class Session:
         """End the session and forget its user. Returns whether it was live."""
         return self._record.apply(session_calls.logout(self._record.key), op_id, expected_version)
 
-    def authenticated(self) -> bool:
-        """Whether somebody is logged in at this moment."""
-        return self.user() is not None
+    def authenticated(self, *, fresh: bool = True) -> bool:
+        """Whether somebody is logged in at this moment.
 
-    def user(self) -> SessionUser | None:
+        Args:
+            fresh: as for ``user``.
+        """
+        return self.user(fresh=fresh) is not None
+
+    def user(self, *, fresh: bool = True) -> SessionUser | None:
         """Who is logged in at this moment; None where nobody is.
+
+        Args:
+            fresh: the server is asked. With False local memory may answer that somebody is, within the store's
+                ``max_staleness``; that nobody is, and why, the server says in any case.
 
         Raises:
             CorruptState: the session holds bytes that redstate did not write.
         """
-        found = self._read()
+        found = self._read(fresh)
         return None if isinstance(found, str) else found
 
-    def require(self) -> SessionUser:
+    def require(self, *, fresh: bool = True) -> SessionUser:
         """Who is logged in at this moment.
 
         It guards nothing that comes after it: use ``conversation.if_logged_in`` for changes.
 
+        Args:
+            fresh: as for ``user``.
+
         Raises:
             NotAuthenticated: nobody is; ``reason`` is "logged out", "idle" or "expired".
         """
-        found = self._read()
+        found = self._read(fresh)
         if isinstance(found, str):
             raise not_authenticated(self._record.key, found)
         return found
@@ -108,7 +119,9 @@ class Session:
     def touch(self) -> bool:
         """Begin the idle time anew, and slide the conversation's expiry. Returns whether the session is live."""
         record = self._record
-        return record.ask(session_calls.touch(record.key, record.ttl_ms))
+        live = record.ask(session_calls.touch(record.key, record.ttl_ms))
+        record.copies.forget(record.key)
+        return live
 
     def attempt(self, name: str, *, limit: int = 5, window: float = 300.0, lockout: float | None = None) -> int:
         """Count an attempt to log in before it is made, and refuse it where there were too many.
@@ -140,5 +153,5 @@ class Session:
         left = record.ask(session_calls.attempt(own_key, "conversation", token, limit, window, lockout))
         return min(left, record.ask(session_calls.attempt(user_key, "user", token, limit, window, lockout)))
 
-    def _read(self) -> SessionUser | str:
-        return self._record.ask(session_calls.read(self._record.codec, self._record.key))
+    def _read(self, fresh: bool) -> SessionUser | str:
+        return self._record.read(session_calls.read(self._record.codec, self._record.key), fresh=fresh)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, Unpack, overload
@@ -12,16 +13,18 @@ from redstate import _keys
 from redstate._call import Query
 from redstate._codec import Codec
 from redstate._discovery import Endpoint, endpoint_from_client, endpoint_from_url, open_server
-from redstate._settings import Settings, StoreOptions, check_cart_limits, check_timeout
+from redstate._settings import DEFAULT_STALENESS, Settings, StoreOptions, check_cart_limits, check_timeout
 from redstate._sync.cache import Cache
 from redstate._sync.conversation import Conversation
 from redstate._sync.customer import Customer
 from redstate._sync.record import Record
 from redstate._sync.replacing import replace_state
 from redstate._sync.typed import TypedConversation
+from redstate._sync.watches import Watches
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.record import milliseconds
 from redstate.embedded import EmbeddedServer
+from redstate.nearcache.shared import attach
 from redstate.schema.definition import Schema, as_schema
 from redstate.transport.base import forget_at_fork
 from redstate.transport.sync import SyncTransport
@@ -45,11 +48,14 @@ class Store:
     The constructors share the keyword arguments of :class:`redstate.StoreOptions`: ``key_prefix`` ("rs"), ``ttl``
     (seconds that a conversation lives after its last change, a day), ``customer_ttl`` (likewise for a customer, 90
     days), ``timeout`` (seconds that a call may take, retries included, 5), ``limits`` (caps on values and records),
-    ``cart_limits`` (what a cart may hold) and ``max_in_flight`` (calls under way at once before further ones wait).
+    ``cart_limits`` (what a cart may hold), ``max_in_flight`` (calls under way at once before further ones wait),
+    ``max_staleness`` (seconds that a read from local memory may be behind the server, 3; 0 has every read ask it),
+    ``near_cache_entries`` and ``near_cache_bytes`` (how much local memory holds).
 
     Attributes:
         cache: values that any process can load again.
         cached: ``cache.cached``, which decorates functions.
+        nearcache: what local memory does; see :class:`redstate.NearCache`.
     """
 
     def __init__(self, endpoint: Endpoint, settings: Settings, server: OwnServer | None = None) -> None:
@@ -60,7 +66,17 @@ class Store:
         self._writers = ThreadWriters()
         self._transport = SyncTransport(endpoint, settings.max_in_flight)
         forget_at_fork(self._writers)
-        record = Record("", self._codec, self._transport, self._writers, 1, settings.timeout)
+        self.nearcache = attach(endpoint, settings)
+        self._local = self.nearcache.local
+        # Also where the store is just dropped: the last one of a near cache ends its thread.
+        self._detach = weakref.finalize(self, self.nearcache.detach)
+        self._watches = Watches(
+            self._local.copies,
+            lambda key: self._record(key, 1, settings.timeout),
+            settings.max_staleness or DEFAULT_STALENESS,
+            updates=settings.customer_sync == "update",
+        )
+        record = self._record("", 1, settings.timeout)
         self.cache = Cache(settings.key_prefix, record)
         self.cached = self.cache.cached
 
@@ -169,11 +185,8 @@ class Store:
             MissingExtra: there is a schema, and pydantic is not installed (``redstate[schema]``).
         """
         settings = self._settings
-        record = Record(
+        record = self._record(
             _keys.conversation_key(settings.key_prefix, conversation_id),
-            self._codec,
-            self._transport,
-            self._writers,
             milliseconds(settings.ttl if ttl is None else ttl),
             settings.timeout if timeout is None else check_timeout(timeout),
         )
@@ -196,15 +209,13 @@ class Store:
             ConfigurationError: the timeout cannot be used.
         """
         settings = self._settings
-        record = Record(
+        record = self._record(
             _keys.customer_key(settings.key_prefix, customer_id),
-            self._codec,
-            self._transport,
-            self._writers,
             milliseconds(settings.customer_ttl if ttl is None else ttl),
             settings.timeout if timeout is None else check_timeout(timeout),
         )
-        return Customer(customer_id, record)
+        self._watches.keep(record.key)
+        return Customer(customer_id, record, self._watches)
 
     def save_state(self, conversation_id: str, state: Mapping[str, Any], *, ttl: float = 86_400.0) -> int:
         """Replace the whole state of a conversation, in one change. Returns the conversation's new version.
@@ -223,9 +234,14 @@ class Store:
         """
         return replace_state(self.conversation(conversation_id, ttl=ttl)._record, state)
 
-    def load_state(self, conversation_id: str) -> dict[str, Any]:
-        """The whole state of a conversation at one version, as plain data; {} where there is none."""
-        return self.conversation(conversation_id).state.all()
+    def load_state(self, conversation_id: str, *, fresh: bool = False) -> dict[str, Any]:
+        """The whole state of a conversation at one version, as plain data; {} where there is none.
+
+        Args:
+            conversation_id: which.
+            fresh: ask the server; otherwise local memory may answer, within the store's ``max_staleness``.
+        """
+        return self.conversation(conversation_id).state.all(fresh=fresh)
 
     def ping(self) -> float:
         """Ask the server for a sign of life. Returns the seconds that it took.
@@ -233,16 +249,21 @@ class Store:
         Raises:
             StoreError: it cannot be reached or refuses, and why.
         """
-        record = Record("", self._codec, self._transport, self._writers, 1, self._settings.timeout)
+        record = self._record("", 1, self._settings.timeout)
         began = time.perf_counter()
         record.ask(Query("the server", ("PING",), lambda reply: reply))
         return time.perf_counter() - began
 
     def close(self) -> None:
         """Close the connection, and the embedded server if the store started one. Closing twice is harmless."""
+        self._watches.close()
+        self._detach()
         self._transport.close()
         if self._server is not None:
             self._server.close()
+
+    def _record(self, key: str, ttl_ms: int, timeout: float) -> Record:
+        return Record(key, self._codec, self._transport, self._writers, ttl_ms, timeout, self._local)
 
     def __enter__(self) -> Store:
         return self

@@ -89,4 +89,4 @@ class Transaction:
                 if conflict.field is None or conflict.field[:1] != _keys.STATE:
                     raise
                 name = conflict.field[1:]
-            pending.rebase(name, record.ask(fetch(record.key, name)))
+            pending.rebase(name, record.read(fetch(record.key, name), fresh=True))

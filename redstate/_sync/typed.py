@@ -148,7 +148,7 @@ class TypedState(State):
         record = self._record
         contention = Contention(record.key, record.timeout)
         while contention.another():
-            raw, version = record.ask(schema_calls.field_and_version(record.key, field))
+            raw, version = record.read(schema_calls.field_and_version(record.key, field), fresh=True)
             try:
                 call = judged(raw)
             except (InvalidValue, WrongType):
@@ -171,9 +171,10 @@ class TypedState(State):
             self._codec.removable(name)
         return super()._commit_whole(snapshot, drops, seen)
 
-    def _stored(self) -> schema_calls.Stored:
+    def _stored(self, *, fresh: bool = False, min_version: int | None = None) -> schema_calls.Stored:
         """The record, its state as the running code's transaction sees it."""
-        stored = self._record.ask(schema_calls.read(self._record.key))
+        fresh = fresh or pending_of(self._record.scope) is not None
+        stored = self._record.read(schema_calls.read(self._record.key), fresh=fresh, min_version=min_version)
         # Where nothing is, what comes first will be of this version, whatever was there before.
         fits = stored.fits if stored.snapshot.state else self._codec.schema.version
         return schema_calls.Stored(self._seen(stored.snapshot), fits)
@@ -210,17 +211,21 @@ class TypedConversation(Conversation, Generic[S]):
         """Group changes of the state into one script, all or nothing; see :class:`AsyncTransaction`."""
         return Transaction(self.state._record)
 
-    def typed(self) -> S:
+    def typed(self, *, fresh: bool = False, min_version: int | None = None) -> S:
         """The whole state at one version as an instance of the schema's class; yours, and not live.
 
         Fields that are absent have their defaults. State that older workers wrote comes through the upcasters; nothing
         is written. Fields that the class does not have are left out.
 
+        Args:
+            fresh, min_version: as for ``state.get``: local memory may answer by default.
+
         Raises:
             SchemaMismatch: the state does not fit: a required field is missing, or something that was written past the
                 schema is of another type; ``path`` and ``expected`` say which.
         """
-        return schema_calls.instance(self._codec, self.schema, self.key, self.state._stored())
+        stored = self.state._stored(fresh=fresh, min_version=min_version)
+        return schema_calls.instance(self._codec, self.schema, self.key, stored)
 
     def upgrade(self) -> bool:
         """Write down what the upcasters make of older state, and raise its schema version, in one change.
@@ -239,7 +244,7 @@ class TypedConversation(Conversation, Generic[S]):
         refuse_inside(record.scope, "upgrade()")
         contention = Contention(record.key, record.timeout)
         while contention.another():
-            stored = self.state._stored()
+            stored = self.state._stored(fresh=True)
             commit = schema_calls.upgrade(self._codec, record.codec, self.key, stored)
             if commit is None:
                 return False

@@ -117,17 +117,21 @@ class WorkflowRun:
             raise InvalidValue("The reason must be text", path="reason", expected="text")
         return self._change("c", lambda seen: workflow_calls.cancel(seen, reason), op_id, expected_version)
 
-    def status(self) -> WorkflowStatus:
-        """Where it stands, read from the server at one moment.
+    def status(self, *, fresh: bool = False, min_version: int | None = None) -> WorkflowStatus:
+        """Where it stands, at one moment.
+
+        Args:
+            fresh, min_version: as for ``state.get``: local memory may answer by default. Changes never go by it.
 
         Raises:
             CorruptState: its fields hold bytes that redstate did not write.
         """
-        return workflow_calls.status(self._read())
+        return workflow_calls.status(self._read(fresh=fresh, min_version=min_version))
 
-    def _read(self) -> Seen:
+    def _read(self, *, fresh: bool = True, min_version: int | None = None) -> Seen:
         record = self._record
-        return record.ask(workflow_calls.read(record.codec, record.key, self.definition))
+        call = workflow_calls.read(record.codec, record.key, self.definition)
+        return record.read(call, fresh=fresh, min_version=min_version)
 
     def _change(
         self,

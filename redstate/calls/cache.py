@@ -36,6 +36,7 @@ _STORE = _scripts.load("cache_store")
 _SET = _scripts.load("cache_set")
 _RELEASE = _scripts.load("cache_release")
 _MARK = _scripts.load("cache_mark")
+_DROP = _scripts.load("cache_drop")
 
 DEFAULT_TTL = 300.0
 SPREAD = 0.1
@@ -43,8 +44,9 @@ MAX_TAGS = 16
 AWAITED, PLAIN = True, False
 _NEGATIVE_TTL = 30.0
 _LONGEST_TTL, _LONGEST_LEASE = 315_360_000.0, 3_600.0
-_VALUE, _MARK_FIELD = "v", "m"
-_FIELDS = (_VALUE, "i", "t", "u", "k", "n", "l")
+_VALUE, _ID, _MARK_FIELD = "v", "i", "m"
+_KEPT_BYTES = 500  # beside the value itself
+_FIELDS = (_VALUE, _ID, "t", "u", "k", "n", "l")
 _TAGGED = re.compile(r"([0-9a-f]{32})([!-:<-~]+)")
 
 
@@ -84,11 +86,52 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """An entry, and the seconds for which it stays fresh by the server's clock."""
+
+    entry: Entry
+    fresh: float
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """What a claim brought: an entry to use; else the lease (``wait_ms`` 0), or how long that of another still runs."""
 
-    entry: Entry | None
+    found: Found | None
     wait_ms: int = 0
+
+    @property
+    def entry(self) -> Entry | None:
+        """The entry to use."""
+        return None if self.found is None else self.found.entry
+
+
+class Kept:
+    """An entry of the cache in local memory, or the mark of a tag. Entries have no versions: a change drops them.
+
+    Attributes:
+        what: the entry, or the mark.
+        since: when it was asked for, on this process's clock.
+        until: when it will no longer be fresh, on the same clock.
+    """
+
+    __slots__ = ("since", "size", "until", "what")
+
+    version = 0
+
+    def __init__(self, what: Entry | bytes, since: float, until: float) -> None:
+        self.what = what
+        self.since = since
+        self.until = until
+        self.size = _KEPT_BYTES + len(what if isinstance(what, bytes) else what.value)
+
+    def audit(self, key: str) -> tuple[str, ...]:
+        """The command that reads what tells whether it is in force."""
+        return ("HGET", key, _MARK_FIELD if isinstance(self.what, bytes) else _ID)
+
+    def agrees(self, found: bytes | None) -> bool:
+        """Whether the server's answer is what is kept."""
+        return found == (self.what if isinstance(self.what, bytes) else self.what.id.encode())
 
 
 def terms(
@@ -142,11 +185,11 @@ def spread(ttl_ms: int, share: float) -> int:
     return max(1, round(ttl_ms * (1 - SPREAD * share)))
 
 
-def get(key: str) -> Query[Entry | None]:
+def get(key: str) -> Query[Found | None]:
     """The fresh entry, if there is one."""
 
-    def parse(reply: bytes) -> Entry | None:
-        return None if reply == b"0" else _entry(key, reply)
+    def parse(reply: bytes) -> Found | None:
+        return None if reply == b"0" else _found(key, reply)
 
     return Query(key, (*_GET.evalsha, key), parse, _VALUE, _GET)
 
@@ -164,7 +207,7 @@ def claim(key: str, token: str, lease_ms: int, rejected: str) -> Query[Claim]:
             return Claim(None)
         if reply.startswith(b"4 "):
             return Claim(None, int(reply[2:]))
-        return Claim(_entry(key, reply))
+        return Claim(_found(key, reply))
 
     return Query(key, (*_CLAIM.evalsha, key, token, str(lease_ms), rejected), parse, _VALUE, _CLAIM)
 
@@ -197,7 +240,7 @@ def release(key: str, token: str) -> Query[bool]:
 
 def delete(key: str) -> Query[None]:
     """Take the entry out, with the lease of a load under way: what that load brings will not be kept."""
-    return Query(key, ("HDEL", key, *_FIELDS), lambda reply: None)
+    return Query(key, (*_DROP.evalsha, key, *_FIELDS), lambda reply: None, script=_DROP)
 
 
 def new_mark(tag: str, mark: str, life_ms: int) -> Query[str]:
@@ -214,7 +257,7 @@ def mark_in_force(tag: str) -> Query[bytes | None]:
 def invalidate_tag(prefix: str, tag: str) -> Query[None]:
     """Take the tag's mark away: no entry that carries it is valid any more."""
     key = _keys.tag_key(prefix, tag)
-    return Query(key, ("HDEL", key, _MARK_FIELD), lambda reply: None)
+    return Query(key, (*_DROP.evalsha, key, _MARK_FIELD), lambda reply: None, script=_DROP)
 
 
 def decoded(codec: Codec, key: str, entry: Entry) -> Any:
@@ -222,15 +265,15 @@ def decoded(codec: Codec, key: str, entry: Entry) -> Any:
     return codec.decode(entry.value, key=key, field=_VALUE)
 
 
-def _entry(key: str, reply: bytes) -> Entry:
-    _, entry_id, tagged, value = reply.split(b" ", 3)
+def _found(key: str, reply: bytes) -> Found:
+    _, fresh_us, entry_id, tagged, value = reply.split(b" ", 4)
     marks = []
     for part in tagged.decode("latin-1").split(";") if tagged else ():
         found = _TAGGED.fullmatch(part)
         if found is None:
             raise CorruptState(f"The tags of {key} are none that redstate wrote", key=key, field="t")
         marks.append((found[2], found[1]))
-    return Entry(entry_id.decode("ascii"), tuple(marks), value)
+    return Found(Entry(entry_id.decode("ascii"), tuple(marks), value), int(fresh_us) / 1_000_000)
 
 
 def checked_loader(loader: Any, awaited: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from redstate import _keys, _scripts
 from redstate._call import Mutation, Word, result_of, version_of
 from redstate._codec import Codec, Limits
+from redstate.calls import effects
 from redstate.calls.cart_limits import MAX_QUANTITY
 from redstate.calls.cart_lines import encoded_attributes, price_text
 from redstate.errors import InvalidPrice, InvalidQuantity
@@ -43,7 +44,7 @@ def add(
     args: tuple[Word, ...] = (quantity_field, _quantity(sku, quantity), price_field, text, added_field, str(cap))
     if options:
         args += options
-    return Mutation(_ADD, key, args, result_of, quantity_field, cap)
+    return Mutation(_ADD, key, args, result_of, quantity_field, cap, effects.cart_add)
 
 
 def attribute_options(codec: Codec, sku: str, attributes: Mapping[str, Any]) -> tuple[Word, ...]:
@@ -55,7 +56,8 @@ def attribute_options(codec: Codec, sku: str, attributes: Mapping[str, Any]) -> 
 def set_quantity(key: str, sku: str, quantity: int, options: tuple[Word, ...] = ()) -> Mutation[int]:
     """Set the quantity of a line that exists. Returns it."""
     field = _keys.line_fields(sku)[0]
-    return Mutation(_SET_QUANTITY, key, (field, _quantity(sku, quantity), *options), result_of, field)
+    args = (field, _quantity(sku, quantity), *options)
+    return Mutation(_SET_QUANTITY, key, args, result_of, field, effect=effects.cart_set_quantity)
 
 
 def set_attributes(codec: Codec, key: str, sku: str, attributes: Mapping[str, Any]) -> Mutation[int]:
@@ -69,7 +71,7 @@ def set_attributes(codec: Codec, key: str, sku: str, attributes: Mapping[str, An
 def remove(key: str, sku: str) -> Mutation[bool]:
     """Take a line out. Returns whether it was there."""
     fields = (*_keys.line_fields(sku), _keys.attributes_field(sku))
-    return Mutation(_REMOVE, key, fields, lambda answer: result_of(answer) > 0, fields[0])
+    return Mutation(_REMOVE, key, fields, lambda answer: result_of(answer) > 0, fields[0], effect=effects.cart_remove)
 
 
 def clear(key: str) -> Mutation[int]:

@@ -9,11 +9,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from redstate import _keys, _scripts
-from redstate._call import Mutation, Query
+from redstate._call import Mutation, Read
 from redstate._codec import Codec
 from redstate.calls import cart_lines
 from redstate.calls.cart_lines import CartLine
-from redstate.calls.record import Snapshot
+from redstate.calls.record import Snapshot, version_number
 from redstate.errors import CartEmpty, CorruptState, OperationMismatch, RedstateError, TotalChanged
 
 _CHECKOUT = _scripts.load("cart_checkout")
@@ -55,14 +55,20 @@ def checkout(key: str, order_id: str) -> Mutation[None]:
     return Mutation(_CHECKOUT, key, (placed,), lambda answer: None, placed)
 
 
-def order(codec: Codec, key: str, order_id: str) -> Query[Order | None]:
+def order(codec: Codec, key: str, order_id: str) -> Read[Order | None]:
     """An order; None where there is none of that id."""
     placed = _keys.placed_field(order_id)
 
-    def parse(reply: bytes | None) -> Order | None:
-        return None if reply is None else _order(codec, key, order_id, reply)
+    def found(text: bytes | None) -> Order | None:
+        return None if text is None else _order(codec, key, order_id, text)
 
-    return Query(key, ("HGET", key, placed), parse, placed)
+    return Read(
+        key,
+        ("HMGET", key, _keys.VERSION, placed),
+        lambda reply: (version_number(reply[0]), found(reply[1])),
+        lambda image, now: found(image.fields.get(placed.encode())),
+        placed,
+    )
 
 
 def lines(codec: Codec, key: str, snapshot: Snapshot) -> dict[str, CartLine]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from redstate import _scripts
 from redstate._call import Mutation, Word
 from redstate._codec import Limits
+from redstate.calls import effects
 from redstate.calls.weight import weighed
 from redstate.errors import TooLarge
 
@@ -85,4 +86,5 @@ class Commit:
             )
         caps = (str(limits.max_fields), str(limits.max_conversation_bytes))
         parse = parse or functools.partial(weighed, limits, key)
-        return Mutation(_COMMIT, key, (*caps, *self._words), parse, limit=limits.max_fields)
+        args = (*caps, *self._words)
+        return Mutation(_COMMIT, key, args, parse, limit=limits.max_fields, effect=effects.record_commit)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from redstate import _keys, _scripts
-from redstate._call import Mutation, Query, version_of
+from redstate._call import Mutation, Query, Read, version_of
 from redstate._codec import Codec
 from redstate.calls.commit import Commit
-from redstate.calls.record import Snapshot, snapshot
+from redstate.calls.image import Image
+from redstate.calls.record import Snapshot, snapshot_of, version_number
 from redstate.calls.state import checked_mapping, everything
 from redstate.errors import CorruptState, InvalidField, InvalidInput, WrongType
 
@@ -26,8 +28,10 @@ _MOST_HISTORY_BYTES = 64 * 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LINK = re.compile(rb"(\d{16})(\d{16})(\d{4})")
 _EVENT = re.compile(rb"(\d{16})(\d{10})")
+_LINKS = _keys.LINKS.encode()
 _COUNT = 6  # digits before the first event: how many there are
 
+T = TypeVar("T")
 Updates = Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]]
 """What a merge changes: fields by name, or what makes them of the profile."""
 
@@ -63,6 +67,64 @@ class CustomerEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class CustomerChange:
+    """What became of a customer between two looks at it; several changes in quick succession can be one.
+
+    Attributes:
+        customer_id: as given.
+        old_version: at the look before; 0 where there was no such customer.
+        new_version: now; 0 where there is none any more.
+        changed: the fields that were set or changed, with what they hold now.
+        removed: the fields that went.
+    """
+
+    customer_id: str
+    old_version: int
+    new_version: int
+    changed: dict[str, Any]
+    removed: tuple[str, ...]
+
+
+class CustomerWatch:
+    """A callback for the changes of a customer. Obtained by ``customer.on_change(callback)``; a context manager.
+
+    Attributes:
+        customer_id: whose changes.
+        callback: what is called with each :class:`CustomerChange`.
+    """
+
+    __slots__ = ("_close", "_codec", "callback", "customer_id", "seen")
+
+    def __init__(
+        self,
+        customer_id: str,
+        codec: Codec,
+        callback: Callable[[CustomerChange], Any],
+        seen: Image,
+        close: Callable[[CustomerWatch], None],
+    ) -> None:
+        self.customer_id = customer_id
+        self.callback = callback
+        # The customer as the callback knows it.
+        self.seen = seen
+        self._codec = codec
+        self._close = close
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.customer_id!r}>"
+
+    def close(self) -> None:
+        """Call no more. Closing twice is harmless."""
+        self._close(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
 class WholeCustomer:
     """The whole record at one version: its fields, still encoded, and its list of conversations, still packed."""
 
@@ -75,21 +137,63 @@ def server_time(key: str) -> Query[int]:
     return Query(key, ("TIME",), lambda reply: int(reply[0]) * 1_000_000 + int(reply[1]))
 
 
-def whole(key: str) -> Query[WholeCustomer]:
+def whole(key: str) -> Read[WholeCustomer]:
     """The whole record in one atomic read."""
-    inner = snapshot(key)
 
-    def parse(reply: list[bytes]) -> WholeCustomer:
+    def answer(reply: list[bytes]) -> tuple[int, WholeCustomer]:
         fields = dict(zip(reply[::2], reply[1::2], strict=True))
-        return WholeCustomer(inner.parse(reply), fields.get(_keys.LINKS.encode()))
+        return version_number(fields.get(b"v")), WholeCustomer(snapshot_of(key, fields), fields.get(_LINKS))
 
-    return Query(key, inner.words, parse)
+    return Read(
+        key, ("HGETALL", key), answer, lambda image, now: WholeCustomer(image.snapshot(key), image.fields.get(_LINKS))
+    )
 
 
-def conversations(key: str, limit: int) -> Query[list[CustomerConversation]]:
+def _one_field(key: str, field: str, parse: Callable[[bytes | None], T]) -> Read[T]:
+    """What ``parse`` makes of one field of the record."""
+    return Read(
+        key,
+        ("HMGET", key, _keys.VERSION, field),
+        lambda reply: (version_number(reply[0]), parse(reply[1])),
+        lambda image, now: parse(image.fields.get(field.encode())),
+        field,
+    )
+
+
+def change(codec: Codec, key: str, watch: CustomerWatch, now: Image) -> CustomerChange | None:
+    """What to tell a watch of, which has seen it from here on; None where it has seen that already.
+
+    Raises:
+        CorruptState, UnknownType: a field cannot be read.
+    """
+    seen = watch.seen
+    # One that expired has no version; any other with a lower one is from a look that was overtaken.
+    if now.version == seen.version or 0 != now.version < seen.version:
+        return None
+    old, new = seen.snapshot(key), now.snapshot(key)
+    fresh = {name: raw for name, raw in new.state.items() if old.state.get(name) != raw}
+    changed = everything(codec, key, new.with_state(fresh))
+    watch.seen = now
+    removed = tuple(name for name in old.state if name not in new.state)
+    return CustomerChange(watch.customer_id, old.version, new.version, changed, removed)
+
+
+def checked_callback(callback: Any, awaited: bool) -> None:
+    """Refuses what the store's colour cannot call.
+
+    Raises:
+        InvalidInput: it is no function, or an async one in a blocking store.
+    """
+    if not callable(callback):
+        raise InvalidInput(f"on_change takes a function, not {type(callback).__name__}")
+    if not awaited and inspect.iscoroutinefunction(callback):
+        raise InvalidInput("A Store cannot await an async function", next_step="Use an AsyncStore, or a plain function")
+
+
+def conversations(key: str, limit: int) -> Read[list[CustomerConversation]]:
     """The conversations, newest first."""
     checked_limit(limit)
-    return Query(key, ("HGET", key, _keys.LINKS), lambda raw: newest(key, raw, limit), _keys.LINKS)
+    return _one_field(key, _keys.LINKS, lambda raw: newest(key, raw, limit))
 
 
 def newest(key: str, links: bytes | None, limit: int) -> list[CustomerConversation]:
@@ -174,14 +278,14 @@ def note(codec: Codec, key: str, event: str, data: Mapping[str, Any]) -> Mutatio
     return Mutation(_NOTE, key, (str(MOST_EVENTS), str(_MOST_HISTORY_BYTES), encoded), version_of, _keys.HISTORY)
 
 
-def history(codec: Codec, key: str, limit: int) -> Query[list[CustomerEvent]]:
+def history(codec: Codec, key: str, limit: int) -> Read[list[CustomerEvent]]:
     """The history, newest first."""
     checked_limit(limit)
 
     def parse(raw: bytes | None) -> list[CustomerEvent]:
         return [_event(codec, key, at, encoded) for at, encoded in reversed(_events(key, raw)[-limit:])]
 
-    return Query(key, ("HGET", key, _keys.HISTORY), parse, _keys.HISTORY)
+    return _one_field(key, _keys.HISTORY, parse)
 
 
 def checked_limit(limit: int) -> int:

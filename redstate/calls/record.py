@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from redstate import _keys, _scripts
-from redstate._call import Mutation, Query, result_of
+from redstate._call import Mutation, Query, Read, result_of
 from redstate.errors import CorruptState, InvalidTTL
 
 _DELETE = _scripts.load("record_delete")
@@ -60,16 +61,45 @@ def remaining(key: str) -> Query[float | None]:
     return Query(key, (*_TTL.evalsha, key), parse, script=_TTL)
 
 
-def version(key: str) -> Query[int]:
+def version(key: str) -> Read[int]:
     """The record's version; 0 where there is none."""
 
-    def parse(reply: list[bytes | None]) -> int:
-        current, deleted = reply
-        if current is None or current == deleted:
-            return 0
-        return _version(key, current)
+    def answer(reply: list[bytes | None]) -> tuple[int, int]:
+        return version_number(reply[0]), existing(key, *reply)
 
-    return Query(key, ("HMGET", key, _keys.VERSION, _keys.DELETED), parse)
+    return Read(
+        key,
+        ("HMGET", key, _keys.VERSION, _keys.DELETED),
+        answer,
+        lambda image, now: existing(key, image.fields.get(b"v"), image.fields.get(b"d")),
+    )
+
+
+def stored_version(key: str) -> Read[int]:
+    """The version that stands in the record, also where it was deleted; 0 where there is no record."""
+
+    def answer(reply: bytes | None) -> tuple[int, int]:
+        return version_number(reply), version_number(reply)
+
+    return Read(key, ("HGET", key, _keys.VERSION), answer, lambda image, now: image.version)
+
+
+def existing(key: str, current: bytes | None, deleted: bytes | None) -> int:
+    """The version in the fields of a record; 0 where it was deleted.
+
+    Raises:
+        CorruptState: it is none.
+    """
+    if current is None or current == deleted:
+        return 0
+    return _version(key, current)
+
+
+def version_number(text: bytes | None) -> int:
+    """The number in a record's version field: 0 where there is none, -1 where redstate did not write it."""
+    if text is None:
+        return 0
+    return int(text) if len(text) == 16 and text.isdigit() else -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,33 +124,42 @@ class Snapshot:
         return replace(self, state=state)
 
 
-def snapshot(key: str) -> Query[Snapshot]:
+def snapshot(key: str) -> Read[Snapshot]:
     """The whole record in one atomic read."""
 
-    def parse(reply: list[bytes]) -> Snapshot:
+    def answer(reply: list[bytes]) -> tuple[int, Snapshot]:
         fields = dict(zip(reply[::2], reply[1::2], strict=True))
-        found = fields.get(b"v")
-        if found is None and fields:
-            raise CorruptState(f"{key} has no version", key=key, field=_keys.VERSION)
-        parts: dict[bytes, dict[str, bytes]] = {kind: {} for kind in (b"s", b"c", b"p", b"a", b"l", b"o")}
-        for field, value in fields.items():
-            part = parts.get(field[:1])
-            if part is not None:
-                part[_name(key, field)] = value
-        absent = found is None or fields.get(b"d") == found
-        order = fields.get(b"k")
-        return Snapshot(
-            version=0 if found is None or absent else _version(key, found),
-            state=_in_order(parts[b"s"], order or b""),
-            quantities=parts[b"c"],
-            prices=parts[b"p"],
-            added=parts[b"a"],
-            attributes=parts[b"l"],
-            orders=parts[b"o"],
-            field_order=order,
-        )
+        return version_number(fields.get(b"v")), snapshot_of(key, fields)
 
-    return Query(key, ("HGETALL", key), parse)
+    return Read(key, ("HGETALL", key), answer, lambda image, now: image.snapshot(key))
+
+
+def snapshot_of(key: str, fields: Mapping[bytes, bytes]) -> Snapshot:
+    """A record's fields by its parts.
+
+    Raises:
+        CorruptState: it has no version, or a name that is no text.
+    """
+    found = fields.get(b"v")
+    if found is None and fields:
+        raise CorruptState(f"{key} has no version", key=key, field=_keys.VERSION)
+    parts: dict[bytes, dict[str, bytes]] = {kind: {} for kind in (b"s", b"c", b"p", b"a", b"l", b"o")}
+    for field, value in fields.items():
+        part = parts.get(field[:1])
+        if part is not None:
+            part[_name(key, field)] = value
+    absent = found is None or fields.get(b"d") == found
+    order = fields.get(b"k")
+    return Snapshot(
+        version=0 if found is None or absent else _version(key, found),
+        state=_in_order(parts[b"s"], order or b""),
+        quantities=parts[b"c"],
+        prices=parts[b"p"],
+        added=parts[b"a"],
+        attributes=parts[b"l"],
+        orders=parts[b"o"],
+        field_order=order,
+    )
 
 
 def _in_order(state: dict[str, bytes], index: bytes) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from redstate import _keys
-from redstate._call import Query
+from redstate._call import Read
 from redstate._codec import Codec
 from redstate.calls import record as record_calls
 from redstate.calls import state as state_calls
@@ -18,6 +18,7 @@ from redstate.schema.codec import SchemaCodec
 from redstate.schema.definition import Schema
 
 S = TypeVar("S")
+_SCHEMA = _keys.SCHEMA.encode()
 
 NEVER = 1
 """A version that no record has."""
@@ -35,28 +36,41 @@ class Stored:
         return schema.oldest if self.fits is None else self.fits
 
 
-def read(key: str) -> Query[Stored]:
+def read(key: str) -> Read[Stored]:
     """The whole record and its schema version in one atomic read."""
-    whole = record_calls.snapshot(key)
 
-    def parse(reply: list[bytes]) -> Stored:
-        fields = dict(zip(reply[::2], reply[1::2], strict=True))
-        fits = fields.get(_keys.SCHEMA.encode())
+    def stored(snapshot: Snapshot, fits: bytes | None) -> Stored:
         if fits is not None and (len(fits) != 4 or not fits.isdigit()):
             raise CorruptState(f"The schema version of {key} is none", key=key, field=_keys.SCHEMA)
-        return Stored(whole.parse(reply), None if fits is None else int(fits))
+        return Stored(snapshot, None if fits is None else int(fits))
 
-    return Query(key, whole.words, parse)
+    def answer(reply: list[bytes]) -> tuple[int, Stored]:
+        fields = dict(zip(reply[::2], reply[1::2], strict=True))
+        version = record_calls.version_number(fields.get(b"v"))
+        return version, stored(record_calls.snapshot_of(key, fields), fields.get(_SCHEMA))
+
+    return Read(
+        key, ("HGETALL", key), answer, lambda image, now: stored(image.snapshot(key), image.fields.get(_SCHEMA))
+    )
 
 
-def field_and_version(key: str, name: str) -> Query[tuple[bytes | None, int]]:
+def field_and_version(key: str, name: str) -> Read[tuple[bytes | None, int]]:
     """A state field's bytes, and the record's version at that moment."""
-    field, version = _keys.state_field(name), record_calls.version(key)
+    field = _keys.state_field(name)
 
-    def parse(reply: list[bytes | None]) -> tuple[bytes | None, int]:
-        return reply[2], version.parse(reply[:2])
+    def both(raw: bytes | None, version: bytes | None, deleted: bytes | None) -> tuple[bytes | None, int]:
+        return raw, record_calls.existing(key, version, deleted)
 
-    return Query(key, (*version.words, field), parse, field)
+    def answer(reply: list[bytes | None]) -> tuple[int, tuple[bytes | None, int]]:
+        return record_calls.version_number(reply[0]), both(reply[2], reply[0], reply[1])
+
+    return Read(
+        key,
+        ("HMGET", key, _keys.VERSION, _keys.DELETED, field),
+        answer,
+        lambda image, now: both(*(image.fields.get(name) for name in (field.encode(), b"v", b"d"))),
+        field,
+    )
 
 
 def instance(codec: SchemaCodec, schema: Schema[S], key: str, stored: Stored) -> S:

@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from redstate import _keys, _scripts
-from redstate._call import Mutation, Query, result_of
+from redstate._call import UNDECIDED, Mutation, Query, Read, Undecided, result_of
 from redstate._codec import Codec
-from redstate.calls.record import milliseconds
+from redstate.calls.image import Image
+from redstate.calls.record import milliseconds, version_number
 from redstate.errors import CorruptState, InvalidId, InvalidInput, InvalidTTL, TooManyAttempts
 
 _LOGIN = _scripts.load("session_login")
@@ -108,15 +109,24 @@ def logout(key: str) -> Mutation[bool]:
     return Mutation(_LOGOUT, key, (), lambda answer: result_of(answer) == 1, _keys.SESSION)
 
 
-def read(codec: Codec, key: str) -> Query[SessionUser | str]:
+def read(codec: Codec, key: str) -> Read[SessionUser | str]:
     """Who is logged in, or the script's word for why nobody is: "out", "idle" or "expired"."""
 
-    def parse(reply: bytes) -> SessionUser | str:
+    def answer(reply: bytes) -> tuple[int, SessionUser | str]:
+        version, reply = version_number(reply[:16]), reply[16:]
         if not reply.startswith(_LIVE):
-            return _verdict(key, reply)
-        return _user(codec, key, reply[5:69], reply[69:])
+            return version, _verdict(key, reply)
+        return version, _user(codec, key, reply[5:69], reply[69:])
 
-    return Query(key, (*_READ.evalsha, key), parse, _keys.SESSION, _READ)
+    def of_image(image: Image, now: float) -> SessionUser | str | Undecided:
+        session, user = image.fields.get(b"u", b""), image.fields.get(b"ud", b"")
+        # Only that it surely is live can be seen from here; why it is not, and whether it was touched since, cannot.
+        server_time = b"%016d" % image.server_time_at_most(now)
+        if len(session) != 64 or not session.isdigit() or min(session[:16], session[16:32]) <= server_time:
+            return UNDECIDED
+        return _user(codec, key, session, user)
+
+    return Read(key, (*_READ.evalsha, key), answer, of_image, _keys.SESSION, _READ)
 
 
 def touch(key: str, ttl_ms: int) -> Query[bool]:

@@ -6,12 +6,18 @@ import copy
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final
+from uuid import UUID
 
 from redstate import _keys, _scripts
-from redstate._call import Mutation, Query, Word, result_of
+from redstate._call import Mutation, Read, Word, result_of
 from redstate._codec import Codec
-from redstate.calls.record import Snapshot
+from redstate.calls import effects
+from redstate.calls.image import Image
+from redstate.calls.record import Snapshot, version_number
 from redstate.calls.weight import weighed
 from redstate.errors import InvalidField, TooLarge, UnsupportedValue, WrongType
 
@@ -21,6 +27,25 @@ _INCREMENT = _scripts.load("state_increment")
 _APPEND = _scripts.load("state_append")
 
 _INT64 = 2**63
+_TAG, _TAGGED = b'"~"', b'{"~"'
+
+
+class Uncached(Enum):
+    """The type of ``redstate.UNCACHED``: what ``state.peek`` returns where local memory cannot say."""
+
+    UNCACHED = "uncached"
+
+    def __repr__(self) -> str:
+        return "redstate.UNCACHED"
+
+
+UNCACHED: Final = Uncached.UNCACHED
+
+ABSENT: Any = object()
+"""There is no such field."""
+
+# Values that nobody can change can be handed out again and again.
+_LASTING = frozenset({str, int, float, bool, type(None), bytes, Decimal, datetime, date, time, timedelta, UUID})
 
 
 class Unread:
@@ -33,10 +58,48 @@ MISSING: Any = object()
 """No default was given."""
 
 
-def fetch(key: str, name: str) -> Query[bytes | None]:
+def fetch(key: str, name: str) -> Read[bytes | None]:
     """One field's bytes; None where it is absent."""
     field = _keys.state_field(name)
-    return Query(key, ("HGET", key, field), lambda reply: reply, field)
+    return Read(
+        key,
+        ("HMGET", key, _keys.VERSION, field),
+        lambda reply: (version_number(reply[0]), reply[1]),
+        lambda image, now: image.fields.get(field.encode()),
+        field,
+    )
+
+
+def remembered(codec: Codec, key: str, name: str, image: Image) -> Any:
+    """A field's value in an image, kept there for the next look; UNCACHED where it can be changed, and takes a copy."""
+    raw = image.fields.get(_keys.state_field(name).encode())
+    if raw is None:
+        image.values[name] = ABSENT
+        return ABSENT
+    if raw[:1] == b"[" or (raw[:1] == b"{" and not raw.startswith(_TAGGED)):
+        return UNCACHED
+    value = codec.decode(raw, key=key, field=_keys.STATE + name)
+    if type(value) not in _LASTING:
+        return UNCACHED
+    image.values[name] = value
+    return value
+
+
+def has_tags(raw: bytes) -> bool:
+    """Whether a value may hold more than dicts, lists, texts and numbers: what a caller could change unseen."""
+    return _TAG in raw
+
+
+def contained(codec: Codec, key: str, name: str, image: Image) -> tuple[bytes, Any] | None:
+    """A field's bytes in an image, and the dict or list that they are, which is kept there and must only be looked at.
+
+    None where it holds what could be changed in the looking: a set, a dataclass.
+    """
+    raw = image.fields[_keys.state_field(name).encode()]
+    if has_tags(raw):
+        return None
+    held = image.containers[name] = raw, codec.decode(raw, key=key, field=_keys.STATE + name)
+    return held
 
 
 def checked_mapping(values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Mapping[str, Any]:
@@ -65,7 +128,9 @@ def assign(codec: Codec, key: str, values: Mapping[str, Any]) -> Mutation[int]:
     args: list[Word] = [str(cap), str(codec.limits.max_conversation_bytes)]
     for name, value in values.items():
         args += (_keys.state_field(name), codec.encode(value, name))
-    return Mutation(_SET, key, tuple(args), functools.partial(weighed, codec.limits, key), limit=cap)
+    return Mutation(
+        _SET, key, tuple(args), functools.partial(weighed, codec.limits, key), limit=cap, effect=effects.state_set
+    )
 
 
 def delete(codec: Codec, key: str, names: tuple[str, ...]) -> Mutation[int]:
@@ -75,7 +140,7 @@ def delete(codec: Codec, key: str, names: tuple[str, ...]) -> Mutation[int]:
     cap = codec.limits.max_fields
     if len(names) > cap:
         raise TooLarge(f"{len(names):,} fields exceed {cap:,}", path="", limit=cap, actual=len(names), unit="fields")
-    return Mutation(_DELETE, key, tuple(map(_keys.state_field, names)), result_of)
+    return Mutation(_DELETE, key, tuple(map(_keys.state_field, names)), result_of, effect=effects.state_delete)
 
 
 def increment(codec: Codec, key: str, name: str, by: int) -> Mutation[int]:
@@ -89,7 +154,8 @@ def increment(codec: Codec, key: str, name: str, by: int) -> Mutation[int]:
             value_type=type(by).__name__,
         )
     cap = codec.limits.max_fields
-    return Mutation(_INCREMENT, key, (field, str(by), str(cap)), result_of, field, cap)
+    args = (field, str(by), str(cap))
+    return Mutation(_INCREMENT, key, args, result_of, field, cap, effects.state_increment)
 
 
 def extend(codec: Codec, key: str, name: str, items: Iterable[Any], *, create: bool = True) -> Mutation[int]:
@@ -114,7 +180,7 @@ def extend(codec: Codec, key: str, name: str, items: Iterable[Any], *, create: b
         "create" if create else "refuse",
     )
     parse = functools.partial(weighed, limits, key)
-    return Mutation(_APPEND, key, args, parse, field, limits.max_value_bytes)
+    return Mutation(_APPEND, key, args, parse, field, limits.max_value_bytes, effects.state_append)
 
 
 def edited(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from redstate._call import version_of
+from redstate._call import RESULT, version_of
 from redstate._codec import Limits
 from redstate._codec.limits import WARN_AT
-
-_WEIGHT = slice(30, None)
 
 logger = logging.getLogger("redstate")
 
@@ -18,7 +16,7 @@ def weighed(limits: Limits, key: str, answer: bytes) -> int:
 
     The script weighs the record only when it writes a value of at least a 1,024th of the cap.
     """
-    weight = answer[_WEIGHT]
+    weight = answer[RESULT]
     if weight and int(weight) >= WARN_AT * limits.max_conversation_bytes:
         logger.warning(
             "%s has %s bytes; at %s further large values are refused",

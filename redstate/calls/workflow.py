@@ -11,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from redstate import _keys, _scripts
-from redstate._call import Mutation, Query, Word
+from redstate._call import RESULT, Mutation, Read, Word
 from redstate._codec import Codec
+from redstate.calls.image import Image
+from redstate.calls.record import version_number
 from redstate.errors import CorruptState, InvalidWorkflow, StepRefused
 from redstate.workflow.definition import Guard, Step, Workflow
 
@@ -24,7 +26,6 @@ _UNLIMITED = "9" * 16
 _HEADER = re.compile(r"(\d{16})(\d{16})(\d{16})(\d{16})([rfc])(\w+)((?:;\d{16}[sabc]\w*>\w*)*)", re.ASCII)
 _TRANSITION = re.compile(r";(\d{16})([sabc])(\w*)>(\w*)", re.ASCII)
 _KINDS = {"s": "start", "a": "advance", "b": "back", "c": "cancel"}
-_STEP = slice(30, None)
 # How far back() can go back; further steps are forgotten, oldest first.
 _LONGEST_TRAIL = 50
 
@@ -137,15 +138,13 @@ class Move:
     reason: str | None = None
 
 
-def read(codec: Codec, key: str, workflow: Workflow) -> Query[Seen]:
+def read(codec: Codec, key: str, workflow: Workflow) -> Read[Seen]:
     """The workflow with the server's time; one that was not started stands at its initial step."""
     header_field, data_field = _keys.workflow_fields(workflow.name)
 
-    def parse(reply: bytes) -> Seen:
-        now, size, rest = reply.split(b" ", 2)
-        header, data = rest[: int(size)], rest[int(size) :]
+    def seen(now: int, header: bytes, data: bytes) -> Seen:
         if not header and not data:
-            return Seen(workflow, int(now), "", "", "", _UNLIMITED, "r", workflow.initial, "", {}, [], None)
+            return Seen(workflow, now, "", "", "", _UNLIMITED, "r", workflow.initial, "", {}, [], None)
         parts = _HEADER.fullmatch(header.decode("ascii", "replace"))
         if parts is None:
             raise CorruptState(f"Field {header_field!r} of {key} is no workflow", key=key, field=header_field)
@@ -153,9 +152,18 @@ def read(codec: Codec, key: str, workflow: Workflow) -> Query[Seen]:
         if type(stored) is not list or [type(part) for part in stored[:2]] != [dict, list] or len(stored) != 3:
             raise CorruptState(f"Field {data_field!r} of {key} is no workflow", key=key, field=data_field)
         revision, started, entered, deadline, state, step, history = parts.groups()
-        return Seen(workflow, int(now), revision, started, entered, deadline, state, step, history, *stored)
+        return Seen(workflow, now, revision, started, entered, deadline, state, step, history, *stored)
 
-    return Query(key, (*_READ.evalsha, key, header_field, data_field), parse, header_field, _READ)
+    def answer(reply: bytes) -> tuple[int, Seen]:
+        now, size, rest = reply[16:].split(b" ", 2)
+        return version_number(reply[:16]), seen(int(now), rest[: int(size)], rest[int(size) :])
+
+    def of_image(image: Image, now: float) -> Seen:
+        header, data = (image.fields.get(name.encode(), b"") for name in (header_field, data_field))
+        # No time is over before the server says so.
+        return seen(image.server_time_at_least(now), header, data)
+
+    return Read(key, (*_READ.evalsha, key, header_field, data_field), answer, of_image, header_field, _READ)
 
 
 def change(codec: Codec, key: str, seen: Seen, move: Move) -> Mutation[str]:
@@ -176,7 +184,7 @@ def _mutation(codec: Codec, key: str, name: str, target: str, words: tuple[Word,
     limits = codec.limits
     caps = (str(limits.max_fields), str(limits.max_conversation_bytes))
     args = (*fields, target, *words, *caps)
-    return Mutation(_CHANGE, key, args, lambda answer: answer[_STEP].decode("ascii"), fields[0], limits.max_fields)
+    return Mutation(_CHANGE, key, args, lambda answer: answer[RESULT].decode("ascii"), fields[0], limits.max_fields)
 
 
 def start(seen: Seen, values: dict[str, Any]) -> Move:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from redstate import _keys
 from redstate._codec import Codec
-from redstate._transactions import Scope, pending_of
+from redstate._transactions import Scope, in_any_transaction, pending_of
 from redstate.calls.place import Place, changed, find
-from redstate.calls.state import UNREAD, Unread
+from redstate.calls.state import UNREAD, Unread, has_tags
 from redstate.errors import Detached
-from redstate.live.replaced import Path, known, watched
+from redstate.live.replaced import Origin, Path, known, watched
+
+if TYPE_CHECKING:
+    from redstate.calls.image import Image
+    from redstate.nearcache.copies import Copies
 
 T = TypeVar("T")
 
@@ -28,6 +32,14 @@ class Record(Protocol):
 
     @property
     def scope(self) -> Scope: ...
+
+    @property
+    def origin(self) -> Origin: ...
+
+    @property
+    def copies(self) -> Copies: ...
+
+    def held(self) -> Image | None: ...
 
     @property
     def codec(self) -> Codec: ...
@@ -56,13 +68,24 @@ class Source(Protocol):
 class Anchor:
     """A container inside the state: where it stands, and the bytes of its field as they were last seen."""
 
-    __slots__ = ("_born", "_in_place", "_let_go", "_located", "place", "replacements", "root", "source")
+    __slots__ = ("_born", "_in_place", "_let_go", "_located", "_plain", "place", "replacements", "root", "source")
 
-    def __init__(self, source: Source, place: Place, root: RootBytes, *, let_go: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        place: Place,
+        root: RootBytes,
+        *,
+        let_go: bool = False,
+        plain: bytes | None = None,
+    ) -> None:
         self.source = source
         self.place = place
         self.root = root
-        self.replacements = watched(source._record.scope[:2])
+        # The very bytes in which the place was last found, where they hold nothing that a caller could change: while
+        # memory has them, what was seen is what there is.
+        self._plain = plain
+        self.replacements = watched(source._record.origin)
         self._born = self.replacements.tick
         # The tick at which it was last found where it stands.
         self._located = self._born
@@ -72,6 +95,8 @@ class Anchor:
     @property
     def let_go(self) -> bool:
         """Whether another value was assigned to the place: then this one is what was last seen, and changes no more."""
+        if self.replacements.tick == self._born:
+            return self._let_go
         return self._let_go or self.replacements.since((self.place.name, *self.place.path), self._born)
 
     def changed_in_place(self) -> None:
@@ -105,7 +130,8 @@ class Anchor:
 
     def inside(self, step: Any, outer: Any) -> Anchor:
         """The anchor of a container that this one holds, or held when it was ``outer``."""
-        return Anchor(self.source, self.place.inside(step, outer), self.root, let_go=self.let_go)
+        plain = self._plain if outer is self.place.seen else None
+        return Anchor(self.source, self.place.inside(step, outer), self.root, let_go=self.let_go, plain=plain)
 
     def in_transaction(self) -> bool:
         """Whether the running code collects changes of this record."""
@@ -114,7 +140,7 @@ class Anchor:
     def appended(self, items: list[Any]) -> None:
         """Items were added to the list, which is a whole field, without its being read."""
         self.place.remember([*self.place.seen, *items], ())
-        self.root.raw = UNREAD
+        self.root.raw, self._plain = UNREAD, None
 
     def observe(self) -> None:
         """The caller sees a value of the field itself, which then must last a transaction."""
@@ -123,7 +149,20 @@ class Anchor:
 
     def where(self, *steps: Any) -> tuple[object, ...]:
         """What tells this place, or one so many steps further, from all others."""
-        return (self.source._record.scope[:2], self.place.name, *self.place.path, *steps)
+        return (self.source._record.origin, self.place.name, *self.place.path, *steps)
+
+    def unchanged(self) -> bool:
+        """Whether memory can tell that the container is what was last seen. It looks at nothing else."""
+        if self._plain is None or self.let_go:
+            return False
+        record = self.source._record
+        image = record.held()
+        if image is None or in_any_transaction():
+            return False
+        if image.fields.get(_keys.STATE_BYTES + self.place.name.encode()) is not self._plain:
+            return False
+        record.copies.counters.hits += 1
+        return True
 
     def read(self, *, observe: bool = True) -> Any:
         """The container as it is now, plain.
@@ -152,6 +191,7 @@ class Anchor:
                 raise
             return trail[-1].seen
         self.root.raw, self._located = raw, tick
+        self._plain = None if has_tags(raw) else raw
         return place.remember(value, steps)
 
     def change(self, change: Callable[[Any], T], *, observe: bool) -> T:
@@ -173,7 +213,9 @@ class Anchor:
         new, steps, result = self.source._replace(place.name, replay, self.root.raw, observe=observe)
         # Decoded anew: what the caller put in stays the caller's, and may be changed afterwards.
         place.remember(record.codec.decode(new, key=record.key, field=_keys.STATE + place.name), steps)
-        self.root.raw = new
+        self.root.raw = self._plain = new
+        if has_tags(new):
+            self._plain = None
         return result
 
 

@@ -13,7 +13,7 @@ from redstate.calls import state as state_calls
 from redstate.calls.place import Level, step_to
 from redstate.errors import WrongType
 from redstate.live.mapping import LiveMapping, plain
-from redstate.live.numbers import Addition, addition_of, counted, settle
+from redstate.live.numbers import NUMBERS, Addition, addition_of, counted, settle
 from redstate.live.source import Anchor, own_copy, position
 
 _MISSING: Any = object()
@@ -52,7 +52,11 @@ class LiveDict(LiveMapping):
         self._anchor = anchor
 
     def _now(self, *, observe: bool = True) -> dict[Any, Any]:
-        now: dict[Any, Any] = self._anchor.read(observe=observe)
+        now: dict[Any, Any]
+        if self._anchor.unchanged():
+            now = self._anchor.place.seen
+            return now
+        now = self._anchor.read(observe=observe)
         self._mirror()
         return now
 
@@ -74,11 +78,16 @@ class LiveDict(LiveMapping):
         return [(key, alive(self._anchor, key, now)) for key in now]
 
     def __getitem__(self, key: Any) -> Any:
-        anchor, now = self._anchor, self._now(observe=False)
-        if type(now.get(key)) not in CONTAINERS:
-            anchor.observe()
+        anchor = self._anchor
+        if anchor.unchanged():
+            now = anchor.place.seen
+        else:
+            now = self._now(observe=False)
+            if type(now.get(key)) not in CONTAINERS:
+                anchor.observe()
+        value = alive(anchor, key, now)
         # Only brackets can stand left of ``+=``, so only they make numbers that remember where they were read.
-        return counted(alive(anchor, key, now), anchor.where(key), anchor.replacements)
+        return counted(value, anchor.where(key), anchor.replacements) if type(value) in NUMBERS else value
 
     def __contains__(self, key: object) -> bool:
         return key in self._now()
@@ -148,7 +157,11 @@ class LiveList(list[Any]):
         self._anchor = anchor
 
     def _now(self) -> list[Any]:
-        now: list[Any] = self._anchor.read()
+        now: list[Any]
+        if self._anchor.unchanged():
+            now = self._anchor.place.seen
+            return now
+        now = self._anchor.read()
         self._mirror()
         return now
 

@@ -45,7 +45,7 @@ def fake_store(**options: Unpack[StoreOptions]) -> Store:
         MissingExtra: fakeredis or lupa is not installed; the extra ``testing`` brings both.
         ConfigurationError: a setting cannot work.
     """
-    settings = Settings.of(options)
+    settings = _settings(options)
     server = FakeServer()
     return Store(endpoint_from_url(server.url), settings, server)
 
@@ -57,9 +57,14 @@ def fake_async_store(**options: Unpack[StoreOptions]) -> AsyncStore:
         MissingExtra: fakeredis or lupa is not installed; the extra ``testing`` brings both.
         ConfigurationError: a setting cannot work.
     """
-    settings = Settings.of(options)
+    settings = _settings(options)
     server = FakeServer()
     return AsyncStore(endpoint_from_url(server.url), settings, server)
+
+
+def _settings(options: StoreOptions) -> Settings:
+    # The imitation has no RESP3, which the listener of a near cache speaks: every read asks it.
+    return Settings.of({"max_staleness": 0.0, **options})
 
 
 class FakeServer:

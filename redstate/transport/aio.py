@@ -348,9 +348,7 @@ class AsyncTransport:
                         protocol, host, port, ssl=endpoint.ssl_context, server_hostname=name
                     )
         except (OSError, TimeoutError, UnicodeError) as error:
-            raise ServerUnavailable(
-                f"Cannot connect to {endpoint.address}: {_reason(error)}", address=endpoint.address
-            ) from None
+            raise base.no_connection(endpoint.address, error) from None
         self._accepted = True
         await self._shake_hands(connection, base.handshake(username, password, endpoint.db), timeout)
         self._connection = connection
@@ -388,10 +386,6 @@ def _fresh(error: BaseException) -> BaseException:
     if isinstance(error, RedstateError):
         return type(error)(error.message, next_step=error.next_step, **error.data)
     return StoreError(f"Connecting failed with {type(error).__name__}")
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error) or "no answer in time"
 
 
 async def pause(seconds: float) -> None:

@@ -87,6 +87,12 @@ def no_handshake(address: str, failure: BaseException, seconds: float, *, was_co
     return ServerUnavailable(f"What listens at {address} does not answer as Redis does", address=address)
 
 
+def no_connection(address: str, failure: BaseException) -> ServerUnavailable:
+    """What a connection that could not be made, or broke, means."""
+    reason = getattr(failure, "strerror", None) or str(failure) or "no answer in time"
+    return ServerUnavailable(f"Cannot connect to {address}: {reason}", address=address)
+
+
 def silent(address: str, seconds: float) -> ServerUnavailable:
     """A server that was connected to and says nothing at all: it is stopped, or has too much to do."""
     return ServerUnavailable(

@@ -17,7 +17,7 @@ from typing import Any
 from redstate._discovery import Endpoint
 from redstate._replies import ReplyError
 from redstate._scripts import Script
-from redstate.errors import Overloaded, ServerLoading, ServerUnavailable, StoreClosed, StoreError
+from redstate.errors import Overloaded, ServerLoading, StoreClosed, StoreError
 from redstate.transport import base
 from redstate.transport.base import Attempts, ConnectionBroken, ReplyLost
 
@@ -288,12 +288,9 @@ class SyncTransport:
         deadline = time.monotonic() + timeout
         try:
             username, password = endpoint.credentials()
-            connection.attach(self._open_socket(timeout))
+            connection.attach(open_socket(endpoint, timeout))
         except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or "no answer in time"
-            raise ServerUnavailable(
-                f"Cannot connect to {endpoint.address}: {reason}", address=endpoint.address
-            ) from None
+            raise base.no_connection(endpoint.address, error) from None
         try:
             for command in base.handshake(username, password, endpoint.db):
                 refusal = base.handshake_error(connection.exchange(command, timeout, deadline))
@@ -302,26 +299,35 @@ class SyncTransport:
         except (ConnectionBroken, ReplyLost) as failure:
             raise base.no_handshake(endpoint.address, failure, timeout, was_connected=self._was_connected) from None
 
-    def _open_socket(self, timeout: float) -> socket.socket:
-        endpoint = self._endpoint
-        if endpoint.path is not None:
-            plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            plain.settimeout(timeout)
-            try:
-                plain.connect(endpoint.path)
-            except BaseException:
-                plain.close()
-                raise
-            name = endpoint.server_hostname
-        else:
-            host, port = endpoint.resolve()
-            plain = socket.create_connection((host, port), timeout)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            name = endpoint.server_hostname or host
-        if endpoint.ssl_context is not None:
-            plain = endpoint.ssl_context.wrap_socket(plain, server_hostname=name)
-        plain.settimeout(None)
-        return plain
+
+def open_socket(endpoint: Endpoint, timeout: float) -> socket.socket:
+    """A connected socket without a timeout, wrapped where the endpoint has TLS.
+
+    Args:
+        endpoint: how to reach the server.
+        timeout: seconds for connecting.
+
+    Raises:
+        OSError, UnicodeError: it cannot be reached.
+    """
+    if endpoint.path is not None:
+        plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        plain.settimeout(timeout)
+        try:
+            plain.connect(endpoint.path)
+        except BaseException:
+            plain.close()
+            raise
+        name = endpoint.server_hostname
+    else:
+        host, port = endpoint.resolve()
+        plain = socket.create_connection((host, port), timeout)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        name = endpoint.server_hostname or host
+    if endpoint.ssl_context is not None:
+        plain = endpoint.ssl_context.wrap_socket(plain, server_hostname=name)
+    plain.settimeout(None)
+    return plain
 
 
 def pause(seconds: float) -> None:

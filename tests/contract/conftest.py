@@ -14,20 +14,29 @@ import servers
 from contract.facade import COLOURS, Stores
 from contract.records import Record
 
+from redstate.nearcache.copies import Copies, Fill
 from redstate.testing.fake import FakeServer
 
+WITHOUT_COPIES = f"{servers.VALKEY}-without-copies"
 
-@pytest.fixture(scope="session", params=[*servers.server_kinds(), servers.FAKE])
-def contract_url(request: pytest.FixtureRequest) -> Iterator[str]:
+
+@pytest.fixture(scope="session", params=[*servers.server_kinds(), servers.FAKE, WITHOUT_COPIES])
+def contract_kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of server, and the usual one once more for stores that keep no copies in local memory."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def contract_url(contract_kind: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """A server of each kind. The usual kind is the one that all tests share."""
-    if request.param == servers.VALKEY:
+    if contract_kind in (servers.VALKEY, WITHOUT_COPIES):
         yield request.getfixturevalue("server").url
         return
-    if request.param == servers.FAKE:
+    if contract_kind == servers.FAKE:
         with FakeServer() as fake:
             yield fake.url
         return
-    with servers.server(request.param) as running:
+    with servers.server(contract_kind) as running:
         yield running.url
 
 
@@ -37,11 +46,37 @@ def colour(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def open_store(colour: str, contract_url: str, prefix: str) -> Iterator[Callable[..., Any]]:
+def open_store(colour: str, contract_kind: str, contract_url: str, prefix: str) -> Iterator[Callable[..., Any]]:
     """Opens stores of the colour under test, all with the test's own key prefix unless told otherwise."""
     stores = Stores(colour)
-    yield lambda **options: stores.open(contract_url, **{"key_prefix": prefix, "timeout": 20.0, **options})
+    options = {"key_prefix": prefix, "timeout": 20.0}
+    if contract_kind in (servers.FAKE, WITHOUT_COPIES):
+        options["max_staleness"] = 0.0
+    yield lambda **given: stores.open(contract_url, **{**options, **given})
     stores.close()
+
+
+@pytest.fixture(autouse=True)
+def eager_copies(contract_kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every read that may be kept is kept, from the first on, and the next is served from memory.
+
+    By itself the first reads of a record go past the memory while its subscription is under way, and most tests would
+    be over by then.
+    """
+    if contract_kind in (servers.FAKE, WITHOUT_COPIES):
+        return
+    begin = Copies.begin
+
+    def eager(copies: Copies, key: str, longest: float) -> Fill | None:
+        fill = begin(copies, key, longest)
+        if fill is None:
+            servers.wait_until(lambda: copies.connected, "the listener is connected")
+            begin(copies, key, longest)
+            servers.wait_until(lambda: copies.stands(key), f"{key} is subscribed to")
+            fill = begin(copies, key, longest)
+        return fill
+
+    monkeypatch.setattr(Copies, "begin", eager)
 
 
 @pytest.fixture
@@ -63,6 +98,6 @@ def raw(contract_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def record(raw: redis.Redis, conversation: Any) -> Record:
+def record(raw: redis.Redis, conversation: Any, store: Any) -> Record:
     """The record of ``conversation``."""
-    return Record(raw, conversation.key)
+    return Record(raw, conversation.key, store.nearcache)

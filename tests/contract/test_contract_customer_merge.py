@@ -29,9 +29,9 @@ def customer(store: Any) -> Any:
 
 
 @pytest.fixture
-def image(raw: redis.Redis, customer: Any) -> Record:
+def image(raw: redis.Redis, customer: Any, store: Any) -> Record:
     """The record of ``customer``."""
-    return Record(raw, customer.key)
+    return Record(raw, customer.key, store.nearcache)
 
 
 def merged(customer: Any, conversation_id: str, updates: Any) -> bool:

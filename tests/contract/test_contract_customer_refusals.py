@@ -20,9 +20,9 @@ def customer(store: Any) -> Any:
 
 
 @pytest.fixture
-def image(raw: redis.Redis, customer: Any) -> Record:
+def image(raw: redis.Redis, customer: Any, store: Any) -> Record:
     """The record of ``customer``."""
-    return Record(raw, customer.key)
+    return Record(raw, customer.key, store.nearcache)
 
 
 def test_a_refused_change_leaves_every_byte(customer: Any, image: Record) -> None:

@@ -48,9 +48,9 @@ class Pen:
 
 
 def send(raw: redis.Redis, key: str, op: str) -> bytes:
-    """Run the increment as the writer "w"; the code of an error reply stands for it."""
+    """Run the increment as the writer "w", for its entry in the journal; the code of an error reply stands for it."""
     try:
-        return bytes(raw.evalsha(INCREMENT.sha, 1, key, "jw", op, "60000", "", "sn", "1", "1000"))
+        return bytes(raw.evalsha(INCREMENT.sha, 1, key, "jw", op, "60000", "", "sn", "1", "1000"))[16:]
     except redis.ResponseError as error:
         return str(error).split()[0].encode()
 

@@ -77,7 +77,7 @@ async def storm(url: str, prefix: str, cancelled: int) -> int:
 def test_no_reply_reaches_a_wrong_caller_in_twenty_thousand_cancelled_calls(proxy: FaultProxy, prefix: str) -> None:
     proxy.delay((0.0, 0.0001))
     assert asyncio.run(asyncio.wait_for(storm(proxy.url, prefix, CANCELLED), 100)) >= CANCELLED
-    assert proxy.stats.connections == 1  # a cancelled call costs no connection
+    assert proxy.stats.connections == 2  # one for the calls, however many were cancelled, and one that listens
 
 
 def test_calls_cancelled_while_connections_break_stay_with_their_callers(proxy: FaultProxy, prefix: str) -> None:
@@ -92,7 +92,7 @@ def test_a_cancelled_call_leaves_the_connection_to_the_next(proxy: FaultProxy, p
             one, two = store.conversation("one").state, store.conversation("two").state
             await one.set("name", "one")
             await two.set("name", "two")
-            with proxy.hold_replies(command="HGET"):
+            with proxy.hold_replies(command="HMGET"):
                 given_up = asyncio.create_task(one.get("name"))
                 await asyncio.to_thread(proxy.wait_for, held=1)
                 waiting = asyncio.create_task(two.get("name"))

@@ -71,7 +71,7 @@ def test_a_request_that_is_lost_runs_once(proxy: FaultProxy, open_store: Callabl
 def test_reads_survive_lost_replies(proxy: FaultProxy, open_store: Callable[..., Any]) -> None:
     conversation = open_store(proxy.url, timeout=20.0).conversation("c")
     conversation.state.set("a", "value")
-    proxy.swallow_replies(2, command="HGET")
+    proxy.swallow_replies(2, command="HMGET")
     assert conversation.state.get("a") == "value"
 
 

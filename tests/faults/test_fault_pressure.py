@@ -39,7 +39,7 @@ def test_threads_beyond_the_pool_wait_and_are_told_at_their_deadline(server: Any
         Store.from_url(proxy.url, key_prefix=prefix, timeout=20.0, max_in_flight=2) as store,
         ThreadPoolExecutor(6) as threads,
     ):
-        with proxy.hold_replies(command="HGET"):
+        with proxy.hold_replies(command="HMGET"):
             patient = [threads.submit(store.conversation(f"p{number}").state.get, "a", "found") for number in range(2)]
             proxy.wait_for(held=2)
             hurried = [store.conversation(f"h{number}", timeout=0.4).state for number in range(4)]
@@ -54,7 +54,7 @@ def test_tasks_beyond_the_limit_wait_and_are_told_at_their_deadline(server: Any,
     async def overload(proxy: FaultProxy) -> None:
         async with AsyncStore.from_url(proxy.url, key_prefix=prefix, timeout=20.0, max_in_flight=8) as store:
             await store.ping()
-            with proxy.hold_replies(command="HGET"):
+            with proxy.hold_replies(command="HMGET"):
                 calls = [store.conversation(f"p{number}").state.get("a", "found") for number in range(8)]
                 patient = [asyncio.create_task(call) for call in calls]
                 await asyncio.to_thread(proxy.wait_for, held=1)
@@ -158,7 +158,7 @@ def test_a_store_that_is_closed_lets_running_calls_end_and_refuses_new_ones(serv
         state = store.conversation("c").state
         state.set("n", 1)
         found: list[Any] = []
-        with proxy.hold_replies(command="HGET"):
+        with proxy.hold_replies(command="HMGET"):
             reader = threading.Thread(target=lambda: found.append(state.get("n")))
             reader.start()
             proxy.wait_for(held=1)

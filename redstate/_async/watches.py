@@ -1,0 +1,108 @@
+"""Customers in step: one worker of a store tells who watches, and fetches what was changed before it is asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from redstate._async.record import AsyncRecord
+from redstate.calls import customer as customer_calls
+from redstate.calls import record as record_calls
+from redstate.calls.customer import CustomerWatch
+from redstate.errors import RedstateError
+from redstate.nearcache.copies import Copies
+from redstate.nearcache.signals import LoopSignal, called_and_awaited
+from redstate.transport.base import forget_at_fork
+
+logger = logging.getLogger("redstate")
+
+
+class AsyncWatches:
+    """What one store watches.
+
+    Args:
+        copies: where the store's copies are.
+        record_of: makes the record of a key.
+        every: seconds after which whatever is watched is looked at without being told.
+        updates: whether customers that are in memory are fetched anew as soon as they change.
+    """
+
+    def __init__(self, copies: Copies, record_of: Callable[[str], AsyncRecord], every: float, *, updates: bool) -> None:
+        self._copies = copies
+        self._record_of = record_of
+        self._every = every
+        self._signal = LoopSignal()
+        self._watches: dict[str, list[CustomerWatch]] = {}
+        self._updates = updates
+        forget_at_fork(self)
+
+    def forget(self) -> None:
+        """In a forked child nobody watches: the callbacks are the parent's."""
+        self._watches = {}
+        self._signal.forget()
+
+    def keep(self, key: str) -> None:
+        """A customer is read through this store: where the strategy is to update, it is fetched when it changes."""
+        if self._updates and not self._signal.stopped:
+            self._copies.refresh_by(self._signal.ring)
+            self._signal.start(self._work)
+
+    async def add(self, record: AsyncRecord, customer_id: str, callback: Callable[[Any], Any]) -> CustomerWatch:
+        """Call ``callback`` with every change of the customer from now on."""
+        key = record.key
+        seen = await record.refreshed()
+
+        def changed() -> None:
+            self._signal.ring(key)
+
+        def close(watch: CustomerWatch) -> None:
+            watches = self._watches.get(key, [])
+            if watch in watches:
+                watches.remove(watch)
+                self._copies.unpin(key, changed)
+
+        watch = CustomerWatch(customer_id, record.codec, callback, seen, close)
+        self._watches.setdefault(key, []).append(watch)
+        self._signal.start(self._work)
+        # Once the subscription stands it rings, so nothing is missed between the look at it above and then.
+        self._copies.pin(key, changed)
+        return watch
+
+    def close(self) -> None:
+        """End every watch."""
+        self._copies.refresh_no_more_by(self._signal.ring)
+        for watches in list(self._watches.values()):
+            for watch in list(watches):
+                watch.close()
+        self._signal.stop()
+
+    async def _work(self) -> None:
+        while not self._signal.stopped:
+            rung = await self._signal.rung(self._every)
+            for key in rung or list(self._watches):
+                try:
+                    await self._look(key, certainly=key in rung)
+                except RedstateError as error:
+                    # The server cannot be asked just now. The next look comes by itself.
+                    logger.debug("%s could not be looked at: %s", key, error)
+
+    async def _look(self, key: str, *, certainly: bool) -> None:
+        """Fetch what was changed, and tell of it."""
+        record, watches = self._record_of(key), list(self._watches.get(key, ()))
+        if not certainly:
+            version = await record.read(record_calls.stored_version(key), fresh=True)
+            if all(watch.seen.version == version for watch in watches):
+                return
+        image = await record.refreshed()
+        for watch in watches:
+            change = customer_calls.change(record.codec, key, watch, image)
+            if change is not None:
+                await self._tell(key, watch, change)
+
+    async def _tell(self, key: str, watch: CustomerWatch, change: customer_calls.CustomerChange) -> None:
+        try:
+            await called_and_awaited(watch.callback, change)
+        except Exception:
+            # The callback is the application's: its failure is said, and ends neither the watch nor its neighbours'.
+            logger.exception("A callback for changes of %s failed", key)

@@ -1,0 +1,469 @@
+"""The copies of one server and prefix: which there are, what may be put there, and what is of the past. No I/O.
+
+A *holding* is a place for the copy of one key; each has a subscription, and is bounded by least recent use. Its
+floor and resets say what was heard of the key, so that a reply that was on its way meanwhile is not kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from cachebox import LRUCache
+
+from redstate._keys import is_customer
+from redstate.nearcache.clock import clock
+from redstate.nearcache.stats import Counters
+
+NEVER = float("-inf")
+
+# Evicted keys whose subscription still stands. They are given up together; some come back before that.
+MOST_LOOSE = 64
+
+
+class Copy(Protocol):
+    """What was read of a key. Nobody changes it.
+
+    Attributes:
+        version: of the record; 0 where there is none, or where the key has no versions.
+        since: when it was asked for.
+        until: when the key will have expired.
+        size: about how many bytes it takes.
+    """
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def since(self) -> float: ...
+
+    @property
+    def until(self) -> float: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def audit(self, key: str) -> tuple[str, ...]:
+        """The command that reads what the copy was made of, whose reply ``agrees`` takes."""
+
+    def agrees(self, found: Any) -> bool:
+        """Whether the server's answer is what the copy shows."""
+
+
+class Holding:
+    """The place of one key.
+
+    Attributes:
+        copy: what was read; None where there is nothing to serve.
+        floor: the highest version that this process has heard of; an older reply that began before that is late.
+        resets: how often it was heard that something changed, and not to which version; every reply that began before
+            that is late.
+        oversize: whether the last copy was too large to keep.
+        weight: what it counts against the bound.
+    """
+
+    __slots__ = ("copy", "floor", "oversize", "resets", "weight")
+
+    def __init__(self, weight: int) -> None:
+        self.copy: Any = None
+        self.floor = 0
+        self.oversize = False
+        self.resets = 0
+        self.weight = weight
+
+
+class Fill:
+    """A read that is on its way to fill a place.
+
+    Attributes:
+        since: when it began.
+    """
+
+    __slots__ = ("floor", "holding", "key", "resets", "since")
+
+    def __init__(self, key: str, holding: Holding, since: float) -> None:
+        self.key = key
+        self.holding = holding
+        self.floor = holding.floor
+        self.resets = holding.resets
+        self.since = since
+
+
+class Copies:
+    """The copies of one server and prefix.
+
+    Args:
+        most_entries: how many places there are at most.
+        most_bytes: about how many bytes the copies take at most.
+        wake: tells the listener that there is something to subscribe to.
+
+    Attributes:
+        lookup: the holding of a key, or None; counts as a use of it.
+        echo: when the last heartbeat that came back was sent.
+        connected: whether the listener has its connection.
+        counters: what happened.
+    """
+
+    def __init__(self, most_entries: int, most_bytes: int, wake: Callable[[], None]) -> None:
+        self.most_entries, self.most_bytes = most_entries, most_bytes
+        self.counters = Counters()
+        self._wake = wake
+        self._begin_empty()
+
+    def _begin_empty(self) -> None:
+        self._lock = threading.Lock()
+        self.echo = NEVER
+        self.connected = False
+        # Every place weighs at least its share, so one bound holds for both.
+        self._least = max(1, self.most_bytes // self.most_entries)
+        self._holdings: LRUCache[str, Holding] = LRUCache(self.most_bytes, getsizeof=_weight)
+        self.lookup: Callable[[str], Holding | None] = self._holdings.get
+        # Every key that is subscribed to: whether the server has confirmed it.
+        self._subscribed: dict[str, bool] = {}
+        # Confirmations of a key that are yet to come. One that is given up and taken again has two.
+        self._awaited: dict[str, int] = {}
+        self._requests: list[tuple[bool, str]] = []
+        self._loose: dict[str, None] = {}
+        self._pinned: dict[str, list[Callable[[], None]]] = {}
+        self._round: list[str] = []
+        self._refreshers: list[Callable[[str], None]] = []
+
+    # What readers do
+
+    def begin(self, key: str, longest: float) -> Fill | None:
+        """Before a read that misses: what its reply may fill. None where it cannot be kept; a bypass is counted.
+
+        Args:
+            longest: D, in seconds.
+        """
+        counters = self.counters
+        holding = self.lookup(key)
+        now = clock()
+        if not self.connected:
+            counters.bypassed("disconnected")
+            self._wake()
+        elif holding is None or not self._subscribed.get(key):
+            counters.bypassed("subscribing")
+            if holding is None:
+                self._hold(key)
+        elif now - longest > self.echo:
+            counters.bypassed("silent")
+        elif holding.oversize:
+            counters.bypassed("too large")
+        else:
+            return Fill(key, holding, now)
+        return None
+
+    def complete(self, fill: Fill, copy: Copy) -> None:
+        """The read has come back. Keeps the copy, unless something newer was heard of meanwhile."""
+        key, holding = fill.key, fill.holding
+        self.counters.misses += 1
+        with self._lock:
+            # Evicted meanwhile, or dropped with everything: what was published since may have been missed.
+            if self._holdings.peek(key) is not holding or not self._subscribed.get(key):
+                return
+            overtaken = holding.floor != fill.floor and copy.version < holding.floor
+            if overtaken or holding.resets != fill.resets or copy.version < 0:
+                self.counters.late_fills += 1
+                return
+            held = holding.copy
+            if held is not None and held.version > copy.version:
+                return
+            holding.floor = copy.version
+            self._put(key, holding, copy)
+
+    def observed(self, key: str, version: int) -> None:
+        """The server has shown this version (-1: one that tells nothing) to a reader: no older copy is served since."""
+        if self.lookup(key) is not None:
+            self.heard(((key, version if version >= 0 else None),), from_server=False)
+
+    def forget(self, key: str) -> None:
+        """The copy may be of the past, and so may what is on its way."""
+        if self.lookup(key) is not None:
+            self.heard(((key, None),), from_server=False)
+
+    # What writers do
+
+    def wrote(self, key: str, version: int, make: Callable[[Any], Copy | None]) -> None:
+        """This process has changed the record: from now on it reads its own change.
+
+        Args:
+            key: the record.
+            version: its version since.
+            make: makes the new copy of the one that is held, or None of one that it does not know how to change.
+        """
+        with self._lock:
+            holding = self._holdings.peek(key)
+            if holding is None:
+                return
+            held = holding.copy
+            holding.floor = max(holding.floor, version)
+            if held is None or held.version >= version:
+                return
+            new = make(held)
+            if new is not None and holding.floor == version:
+                self._put(key, holding, new)
+            else:
+                holding.copy = None
+
+    # What the listener does
+
+    def heard(self, messages: Iterable[tuple[str, int | None]], *, from_server: bool = True) -> None:
+        """Keys that were changed, with their versions since; None where a key has none, or it is not known."""
+        peek, counters = self._holdings.peek, self.counters
+        watched: list[Callable[[], None]] = []
+        dropped: list[str] = []
+        with self._lock:
+            # One of the stores fetches it for all.
+            refresh = self._refreshers[0] if from_server and self._refreshers else None
+            for key, version in messages:
+                if from_server and self._pinned and key in self._pinned:
+                    watched += self._pinned[key]
+                holding = peek(key)
+                if holding is None:
+                    counters.unheld += from_server and key not in self._pinned
+                    continue
+                counters.invalidations += from_server
+                if version is None:
+                    holding.resets += 1
+                    holding.copy = None
+                    holding.oversize = False
+                elif version > holding.floor:
+                    holding.floor = version
+                    holding.oversize = False
+                    if holding.copy is not None and holding.copy.version < version:
+                        holding.copy = None
+                        if refresh is not None and is_customer(key):
+                            dropped.append(key)
+        for changed in watched:
+            changed()
+        if refresh is not None:
+            for key in dropped:
+                refresh(key)
+
+    def take_requests(self, *, shed: bool) -> list[tuple[bool, str]]:
+        """What is to be subscribed to (True) and what no longer (False), in order.
+
+        Args:
+            shed: whether to give up the subscriptions of what was evicted, also if that is little.
+        """
+        with self._lock:
+            if shed or len(self._loose) >= MOST_LOOSE:
+                self._shed()
+            requests, self._requests = self._requests, []
+        return requests
+
+    def confirm(self, key: str) -> None:
+        """The server confirms a subscription."""
+        with self._lock:
+            due = self._awaited.get(key, 0) - 1
+            if due > 0:
+                self._awaited[key] = due
+                return
+            self._awaited.pop(key, None)
+            if key not in self._subscribed:
+                return
+            self._subscribed[key] = True
+            watched = self._pinned.get(key, ())
+        for changed in watched:
+            changed()
+
+    def link_up(self) -> None:
+        """There is a connection, and nothing is subscribed to on it yet."""
+        with self._lock:
+            self.counters.connects += 1
+            self.connected = True
+            for key in self._pinned:
+                self._subscribe(key)
+
+    def link_down(self) -> None:
+        """Messages may have been missed: nothing is served before it was read anew."""
+        with self._lock:
+            self.echo = NEVER
+            self.connected = False
+            self.counters.drops += 1
+            self._holdings.clear()
+            for table in (self._subscribed, self._awaited, self._requests, self._loose, self._round):
+                table.clear()
+
+    def next_to_audit(self) -> tuple[str, Copy] | None:
+        """A copy that could be served, each in its turn; None where there is none."""
+        with self._lock:
+            if not self._round:
+                self._round = list(self._holdings.keys())
+            while self._round:
+                key = self._round.pop()
+                holding = self._holdings.peek(key)
+                if holding is not None and holding.copy is not None and holding.copy.until > clock():
+                    return key, holding.copy
+        return None
+
+    def audited(self, key: str, copy: Copy, found: Any) -> None:
+        """Compare a copy with what the server holds.
+
+        The answer came on the connection of the invalidations, so every one from before it has been heard: a copy that
+        is still there, and shows something else, has missed one.
+        """
+        with self._lock:
+            holding = self._holdings.peek(key)
+            if holding is None or holding.copy is not copy:
+                return  # rightly gone meanwhile
+            self.counters.audits += 1
+            if copy.agrees(found):
+                return
+            self.counters.audit_mismatches += 1
+            holding.resets += 1
+            holding.copy = None
+
+    # Watching
+
+    def pin(self, key: str, changed: Callable[[], None]) -> None:
+        """Call ``changed`` whenever the key changes or may have changed, and once its subscription stands."""
+        with self._lock:
+            self._pinned.setdefault(key, []).append(changed)
+            if not self.connected:
+                stands = False
+            else:
+                stands = self._subscribed.get(key, False)
+                if key not in self._subscribed:
+                    self._subscribe(key)
+        self._wake()
+        if stands:
+            changed()
+
+    def unpin(self, key: str, changed: Callable[[], None]) -> None:
+        """The opposite of ``pin``."""
+        with self._lock:
+            watchers = self._pinned.get(key, [])
+            if changed in watchers:
+                watchers.remove(changed)
+            if not watchers:
+                self._pinned.pop(key, None)
+                if key in self._subscribed and key not in self._holdings:
+                    self._loose[key] = None
+
+    def refresh_by(self, refresh: Callable[[str], None]) -> None:
+        """Call ``refresh`` with customers whose copies were dropped because another process changed them."""
+        with self._lock:
+            if refresh not in self._refreshers:
+                self._refreshers.append(refresh)
+
+    def refresh_no_more_by(self, refresh: Callable[[str], None]) -> None:
+        """The opposite of ``refresh_by``."""
+        with self._lock:
+            if refresh in self._refreshers:
+                self._refreshers.remove(refresh)
+
+    def stands(self, key: str) -> bool:
+        """Whether the key is subscribed to."""
+        return bool(self._subscribed.get(key))
+
+    # The rest
+
+    def clear(self) -> None:
+        """Drop every copy; the places and their subscriptions stay."""
+        with self._lock:
+            for holding in self._holdings.values():
+                holding.resets += 1
+                holding.copy = None
+
+    def grow(self, most_entries: int, most_bytes: int) -> None:
+        """Make room for more, if that is more."""
+        with self._lock:
+            if most_entries <= self.most_entries and most_bytes <= self.most_bytes:
+                return
+            self.most_entries = max(self.most_entries, most_entries)
+            self.most_bytes = max(self.most_bytes, most_bytes)
+            self._least = max(1, self.most_bytes // self.most_entries)
+            larger: LRUCache[str, Holding] = LRUCache(self.most_bytes, getsizeof=_weight)
+            for key, holding in self._holdings.items():
+                holding.weight = max(self._least, 0 if holding.copy is None else holding.copy.size)
+                if holding.weight <= larger.remaining_size():
+                    larger[key] = holding
+                else:
+                    self._loose[key] = None
+            self._holdings, self.lookup = larger, larger.get
+
+    def forget_all(self) -> None:
+        """In a forked child: nothing of the parent's is served. A thread that is not here may have held the lock."""
+        self._begin_empty()
+
+    def room(self) -> tuple[int, int]:
+        """How many places are taken, and about how many bytes the copies in them have."""
+        with self._lock:
+            copies = [holding.copy for holding in self._holdings.values()]
+            return len(copies), sum(copy.size for copy in copies if copy is not None)
+
+    def _hold(self, key: str) -> None:
+        with self._lock:
+            if not self.connected or self._holdings.peek(key) is not None:
+                return
+            self._loose.pop(key, None)
+            if key not in self._subscribed:
+                self._subscribe(key)
+            self._insert(key, Holding(self._least))
+        self._wake()
+
+    def _subscribe(self, key: str) -> None:
+        self._subscribed[key] = False
+        self._awaited[key] = self._awaited.get(key, 0) + 1
+        self._requests.append((True, key))
+
+    def _put(self, key: str, holding: Holding, copy: Copy) -> None:
+        weight = max(self._least, copy.size)
+        if weight != holding.weight:
+            # Taken out first: what a place weighs must not change while it is counted.
+            self._holdings.pop(key, None)
+            holding.oversize = weight > self.most_bytes // 8
+            holding.weight = self._least if holding.oversize else weight
+            holding.copy = None if holding.oversize else copy
+            self._insert(key, holding)
+        else:
+            holding.copy = copy
+
+    def _insert(self, key: str, holding: Holding) -> None:
+        holdings = self._holdings
+        while holdings.remaining_size() < holding.weight:
+            evicted, _ = holdings.popitem()
+            self._loose[evicted] = None
+            self.counters.evictions += 1
+        holdings[key] = holding
+
+    def _shed(self) -> None:
+        """Give up the subscriptions of what was evicted, if nothing took it in again."""
+        for key in self._loose:
+            if key not in self._holdings and key not in self._pinned and key in self._subscribed:
+                del self._subscribed[key]
+                self._requests.append((False, key))
+        self._loose.clear()
+
+
+class Local:
+    """What a store's handles know of the near cache.
+
+    Attributes:
+        copies: what is in memory.
+        longest: D, in seconds; 0 where every read asks the server, as it does once the store is closed.
+    """
+
+    __slots__ = ("copies", "longest")
+
+    def __init__(self, copies: Copies, longest: float) -> None:
+        self.copies = copies
+        self.longest = longest
+
+    def servable(self, key: str) -> Any:
+        """The copy of a key, if it may be served now; else None."""
+        holding = self.copies.lookup(key)
+        if holding is None:
+            return None
+        copy, now = holding.copy, clock()
+        oldest = now - self.longest
+        if copy is None or copy.since <= oldest or self.copies.echo <= oldest or copy.until <= now:
+            return None
+        return copy
+
+
+def _weight(key: str, holding: Holding) -> int:
+    return holding.weight

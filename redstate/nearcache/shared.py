@@ -1,0 +1,137 @@
+"""One near cache for each server and prefix of a process, for blocking and asynchronous stores alike."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from redstate._discovery import Endpoint
+from redstate._settings import DEFAULT_STALENESS, Settings
+from redstate.nearcache.clock import clock
+from redstate.nearcache.copies import NEVER, Copies, Local
+from redstate.nearcache.listener import Listener
+from redstate.nearcache.stats import NearCacheStats
+from redstate.transport.base import forget_at_fork
+
+Identity = tuple[object, ...]
+
+
+class Shared:
+    """The near cache of one server and prefix.
+
+    Attributes:
+        copies: what is in memory.
+        listener: keeps it right.
+    """
+
+    def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
+        self._bounds: dict[object, float] = {}
+        self._strictest = settings.max_staleness or DEFAULT_STALENESS
+        self.copies = Copies(settings.near_cache_entries, settings.near_cache_bytes, self._wake)
+        self.listener = Listener(endpoint.for_threads(), settings.key_prefix, self.copies, lambda: self._strictest)
+        forget_at_fork(self)
+
+    def _wake(self) -> None:
+        self.listener.wake()
+
+    def forget(self) -> None:
+        """In a forked child: empty, and with a thread of its own once there is something to hear."""
+        self.copies.forget_all()
+        self.listener.forget()
+
+    def bound_by(self, user: object, staleness: float) -> None:
+        """A store relies on it, and on that D."""
+        self._bounds[user] = staleness
+        self._strictest = min(self._bounds.values())
+
+    def let_go(self, user: object) -> bool:
+        """The store is closed. Returns whether no other relies on it."""
+        self._bounds.pop(user, None)
+        if self._bounds:
+            self._strictest = min(self._bounds.values())
+            return False
+        return True
+
+
+class NearCache:
+    """The near cache as one store sees it. Obtained as ``store.nearcache``.
+
+    It is shared by all stores of the process that were opened on the same address, user, database and prefix. Where
+    these differ in ``max_staleness``, each keeps its own; of ``near_cache_entries`` and ``near_cache_bytes`` the
+    largest hold.
+    """
+
+    __slots__ = ("_shared", "_user", "local")
+
+    def __init__(self, shared: Shared, longest: float) -> None:
+        self._shared = shared
+        self._user = object()
+        self.local = Local(shared.copies, longest)
+        shared.bound_by(self._user, longest or DEFAULT_STALENESS)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of at most {self.local.longest:g} s>"
+
+    def stats(self) -> NearCacheStats:
+        """What it did since the process began."""
+        copies, longest = self.local.copies, self.local.longest
+        counters = copies.counters
+        entries, size = copies.room()
+        age = None if copies.echo == NEVER else clock() - copies.echo
+        return NearCacheStats(
+            serving=age is not None and age < longest,
+            entries=entries,
+            bytes=size,
+            hits=counters.hits,
+            misses=counters.misses,
+            bypasses=dict(counters.bypasses),
+            evictions=counters.evictions,
+            invalidations=counters.invalidations,
+            unheld=counters.unheld,
+            late_fills=counters.late_fills,
+            drops=counters.drops,
+            reconnects=max(0, counters.connects - 1),
+            audits=counters.audits,
+            audit_mismatches=counters.audit_mismatches,
+            echo_age=age,
+            lag_median=counters.lag(0.5),
+            lag_p99=counters.lag(0.99),
+        )
+
+    def clear(self) -> None:
+        """Drop every copy, so that every next read asks the server: for who changes records past redstate."""
+        self.local.copies.clear()
+
+    def detach(self) -> None:
+        """The store is closed, and serves nothing from here on. The listener ends with the last one."""
+        self.local.longest = 0.0
+        with _lock:
+            if self._shared.let_go(self._user):
+                for identity, one in list(_all.items()):
+                    if one is self._shared:
+                        del _all[identity]
+                self._shared.listener.stop()
+
+
+_lock = threading.Lock()
+_all: dict[Identity, Shared] = {}
+
+
+def attach(endpoint: Endpoint, settings: Settings) -> NearCache:
+    """The near cache for a store on that server, with those settings; to be detached when the store is closed."""
+    identity = (*endpoint.identity, settings.key_prefix)
+    with _lock:
+        shared = _all.get(identity)
+        if shared is None:
+            shared = _all[identity] = Shared(endpoint, settings)
+        shared.copies.grow(settings.near_cache_entries, settings.near_cache_bytes)
+        return NearCache(shared, settings.max_staleness)
+
+
+def _unlock() -> None:
+    # A thread that a forked child does not have may have held it.
+    global _lock  # noqa: PLW0603 - the table is one for the process, and so is its lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock)
