@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import weakref
 from collections.abc import Mapping
@@ -68,14 +69,18 @@ class AsyncStore:
         self.nearcache = attach(endpoint, settings)
         self._local = self.nearcache.local
         # Also where the store is just dropped: the last one of a near cache ends its thread.
-        self._detach = weakref.finalize(self, self.nearcache.detach)
+        self._abandon = weakref.finalize(self, self.nearcache.abandon)
+        # None of them knows the store, so that one that is just dropped goes at once.
+        self._record = functools.partial(
+            AsyncRecord, codec=self._codec, transport=self._transport, writers=self._writers, local=self._local
+        )
         self._watches = AsyncWatches(
             self._local.copies,
-            lambda key: self._record(key, 1, settings.timeout),
+            functools.partial(self._record, ttl_ms=1, timeout=settings.timeout),
             settings.max_staleness or DEFAULT_STALENESS,
             updates=settings.customer_sync == "update",
         )
-        record = self._record("", 1, settings.timeout)
+        record = self._record("", ttl_ms=1, timeout=settings.timeout)
         self.cache = AsyncCache(settings.key_prefix, record)
         self.cached = self.cache.cached
 
@@ -186,8 +191,8 @@ class AsyncStore:
         settings = self._settings
         record = self._record(
             _keys.conversation_key(settings.key_prefix, conversation_id),
-            milliseconds(settings.ttl if ttl is None else ttl),
-            settings.timeout if timeout is None else check_timeout(timeout),
+            ttl_ms=milliseconds(settings.ttl if ttl is None else ttl),
+            timeout=settings.timeout if timeout is None else check_timeout(timeout),
         )
         limits = settings.cart_limits if cart_limits is None else check_cart_limits(cart_limits)
         customer = None if customer_id is None else self.customer(customer_id, timeout=timeout)
@@ -210,8 +215,8 @@ class AsyncStore:
         settings = self._settings
         record = self._record(
             _keys.customer_key(settings.key_prefix, customer_id),
-            milliseconds(settings.customer_ttl if ttl is None else ttl),
-            settings.timeout if timeout is None else check_timeout(timeout),
+            ttl_ms=milliseconds(settings.customer_ttl if ttl is None else ttl),
+            timeout=settings.timeout if timeout is None else check_timeout(timeout),
         )
         self._watches.keep(record.key)
         return AsyncCustomer(customer_id, record, self._watches)
@@ -248,7 +253,7 @@ class AsyncStore:
         Raises:
             StoreError: it cannot be reached or refuses, and why.
         """
-        record = self._record("", 1, self._settings.timeout)
+        record = self._record("", ttl_ms=1, timeout=self._settings.timeout)
         began = time.perf_counter()
         await record.ask(Query("the server", ("PING",), lambda reply: reply))
         return time.perf_counter() - began
@@ -256,13 +261,11 @@ class AsyncStore:
     async def close(self) -> None:
         """Close the connection, and the embedded server if the store started one. Closing twice is harmless."""
         self._watches.close()
-        self._detach()
+        self._abandon.detach()
+        self.nearcache.detach()
         await self._transport.close()
         if self._server is not None:
             self._server.close()
-
-    def _record(self, key: str, ttl_ms: int, timeout: float) -> AsyncRecord:
-        return AsyncRecord(key, self._codec, self._transport, self._writers, ttl_ms, timeout, self._local)
 
     async def __aenter__(self) -> AsyncStore:
         return self

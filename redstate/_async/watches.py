@@ -89,13 +89,13 @@ class AsyncWatches:
 
     async def _look(self, key: str, *, certainly: bool) -> None:
         """Fetch what was changed, and tell of it."""
-        record, watches = self._record_of(key), list(self._watches.get(key, ()))
+        record = self._record_of(key)
         if not certainly:
             version = await record.read(record_calls.stored_version(key), fresh=True)
-            if all(watch.seen.version == version for watch in watches):
+            if all(watch.seen.version == version for watch in self._watches.get(key, ())):
                 return
         image = await record.refreshed()
-        for watch in watches:
+        for watch in list(self._watches.get(key, ())):
             change = customer_calls.change(record.codec, key, watch, image)
             if change is not None:
                 await self._tell(key, watch, change)

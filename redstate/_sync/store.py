@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import weakref
 from collections.abc import Mapping
@@ -69,14 +70,18 @@ class Store:
         self.nearcache = attach(endpoint, settings)
         self._local = self.nearcache.local
         # Also where the store is just dropped: the last one of a near cache ends its thread.
-        self._detach = weakref.finalize(self, self.nearcache.detach)
+        self._abandon = weakref.finalize(self, self.nearcache.abandon)
+        # None of them knows the store, so that one that is just dropped goes at once.
+        self._record = functools.partial(
+            Record, codec=self._codec, transport=self._transport, writers=self._writers, local=self._local
+        )
         self._watches = Watches(
             self._local.copies,
-            lambda key: self._record(key, 1, settings.timeout),
+            functools.partial(self._record, ttl_ms=1, timeout=settings.timeout),
             settings.max_staleness or DEFAULT_STALENESS,
             updates=settings.customer_sync == "update",
         )
-        record = self._record("", 1, settings.timeout)
+        record = self._record("", ttl_ms=1, timeout=settings.timeout)
         self.cache = Cache(settings.key_prefix, record)
         self.cached = self.cache.cached
 
@@ -187,8 +192,8 @@ class Store:
         settings = self._settings
         record = self._record(
             _keys.conversation_key(settings.key_prefix, conversation_id),
-            milliseconds(settings.ttl if ttl is None else ttl),
-            settings.timeout if timeout is None else check_timeout(timeout),
+            ttl_ms=milliseconds(settings.ttl if ttl is None else ttl),
+            timeout=settings.timeout if timeout is None else check_timeout(timeout),
         )
         limits = settings.cart_limits if cart_limits is None else check_cart_limits(cart_limits)
         customer = None if customer_id is None else self.customer(customer_id, timeout=timeout)
@@ -211,8 +216,8 @@ class Store:
         settings = self._settings
         record = self._record(
             _keys.customer_key(settings.key_prefix, customer_id),
-            milliseconds(settings.customer_ttl if ttl is None else ttl),
-            settings.timeout if timeout is None else check_timeout(timeout),
+            ttl_ms=milliseconds(settings.customer_ttl if ttl is None else ttl),
+            timeout=settings.timeout if timeout is None else check_timeout(timeout),
         )
         self._watches.keep(record.key)
         return Customer(customer_id, record, self._watches)
@@ -249,7 +254,7 @@ class Store:
         Raises:
             StoreError: it cannot be reached or refuses, and why.
         """
-        record = self._record("", 1, self._settings.timeout)
+        record = self._record("", ttl_ms=1, timeout=self._settings.timeout)
         began = time.perf_counter()
         record.ask(Query("the server", ("PING",), lambda reply: reply))
         return time.perf_counter() - began
@@ -257,13 +262,11 @@ class Store:
     def close(self) -> None:
         """Close the connection, and the embedded server if the store started one. Closing twice is harmless."""
         self._watches.close()
-        self._detach()
+        self._abandon.detach()
+        self.nearcache.detach()
         self._transport.close()
         if self._server is not None:
             self._server.close()
-
-    def _record(self, key: str, ttl_ms: int, timeout: float) -> Record:
-        return Record(key, self._codec, self._transport, self._writers, ttl_ms, timeout, self._local)
 
     def __enter__(self) -> Store:
         return self

@@ -90,13 +90,13 @@ class Watches:
 
     def _look(self, key: str, *, certainly: bool) -> None:
         """Fetch what was changed, and tell of it."""
-        record, watches = self._record_of(key), list(self._watches.get(key, ()))
+        record = self._record_of(key)
         if not certainly:
             version = record.read(record_calls.stored_version(key), fresh=True)
-            if all(watch.seen.version == version for watch in watches):
+            if all(watch.seen.version == version for watch in self._watches.get(key, ())):
                 return
         image = record.refreshed()
-        for watch in watches:
+        for watch in list(self._watches.get(key, ())):
             change = customer_calls.change(record.codec, key, watch, image)
             if change is not None:
                 self._tell(key, watch, change)

@@ -119,9 +119,12 @@ class Image:
         """The command that reads what the image was made of."""
         return ("HGETALL", key)
 
-    def agrees(self, found: Mapping[bytes, bytes]) -> bool:
-        """Whether the record still is what the image shows. What changes without a new version does not count."""
-        return _versioned(found) == _versioned(self.fields)
+    def agrees(self, found: Mapping[bytes, bytes] | None) -> bool:
+        """Whether the record still is what the image shows, and a hash at all (None).
+
+        What changes without a new version does not count.
+        """
+        return found is not None and _versioned(found) == _versioned(self.fields)
 
 
 def read(key: str, since: float) -> Query[Image]:

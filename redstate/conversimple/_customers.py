@@ -19,7 +19,7 @@ class Customers:
         """
         if self._stores.awaited:
             store = self._stores.for_loop()
-            customer_id = _usable(await store.conversation(conversation_id).state.get("customer_id"))
+            customer_id = _usable(await store.conversation(conversation_id).state.get("customer_id", fresh=True))
             if customer_id:
                 await store.customer(customer_id).merge_conversation(conversation_id)
         else:
@@ -27,7 +27,7 @@ class Customers:
 
     def _merge_blocking(self, conversation_id: str) -> None:
         store = self._stores.for_threads()
-        customer_id = _usable(store.conversation(conversation_id).state.get("customer_id"))
+        customer_id = _usable(store.conversation(conversation_id).state.get("customer_id", fresh=True))
         if customer_id:
             store.customer(customer_id).merge_conversation(conversation_id)
 

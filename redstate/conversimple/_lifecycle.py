@@ -305,6 +305,7 @@ class Lifecycle:
             return None
 
     async def _call(self, name: str, hook: Hook, conversation_id: str) -> None:
+        self._agent._stores.forget(conversation_id)
         try:
             # A sync hook may wait for the server, so it runs in a thread; the thread sees the binding.
             is_async = inspect.iscoroutinefunction(getattr(hook, _ROUTES_TO, hook))

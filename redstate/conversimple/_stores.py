@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from redstate._discovery import Endpoint, open_server
 from redstate._settings import Settings
 from redstate.conversimple._threads import Threads
 from redstate.embedded import EmbeddedServer
-from redstate.errors import ConfigurationError
+from redstate.errors import ConfigurationError, InvalidId
 from redstate.transport.base import forget_at_fork
 
 
@@ -60,6 +61,14 @@ class Stores:
             raise _half_configured("store", "async_store")
         return shared.for_loop()
 
+    def forget(self, conversation_id: str | None) -> None:
+        """Read a conversation anew: what this agent is told of next may follow from what another process has done."""
+        own = self._store is not None or self._async_store is not None
+        for store in (self._store, self._async_store) if own else shared.opened():
+            if store is not None and conversation_id:
+                with contextlib.suppress(InvalidId):  # so there is no copy
+                    store.nearcache.forget(conversation_id)
+
 
 def _half_configured(given: str, missing: str) -> ConfigurationError:
     # Falling back on the environment here could split one conversation's state over two servers.
@@ -106,6 +115,11 @@ class SharedStores:
                 self._loop_stores = {one: store for one, store in self._loop_stores.items() if not one.is_closed()}
                 store = self._loop_stores[loop] = AsyncStore(origin.endpoint, origin.settings)
             return store
+
+    def opened(self) -> list[Store | AsyncStore | None]:
+        """Those that there are by now."""
+        with self._lock:
+            return [self._store, *self._loop_stores.values()]
 
     def _opened(self) -> _Origin:
         if self._origin is None:

@@ -131,6 +131,8 @@ class ToolCalls:
             # The platform's clock runs while the call waits for the conversation's started hook.
             async with asyncio.timeout(request.timeout) as limit:
                 await self._agent._lifecycle.wait_started(request.conversation_id)
+                # The platform may ask for this because of what a call in another process has answered.
+                self._agent._stores.forget(request.conversation_id)
                 return await self._agent.tool_registry.execute_tool(request.tool_name, request.arguments)
         except TimeoutError as error:
             if limit.expired():

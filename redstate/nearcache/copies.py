@@ -59,14 +59,17 @@ class Holding:
         floor: the highest version that this process has heard of; an older reply that began before that is late.
         resets: how often it was heard that something changed, and not to which version; every reply that began before
             that is late.
+        dropped: the copy that a message has just put an end to. It is not served; but where the message was about a
+            change of this process, whose reply is on its way, that change is made on it.
         oversize: whether the last copy was too large to keep.
         weight: what it counts against the bound.
     """
 
-    __slots__ = ("copy", "floor", "oversize", "resets", "weight")
+    __slots__ = ("copy", "dropped", "floor", "oversize", "resets", "weight")
 
     def __init__(self, weight: int) -> None:
         self.copy: Any = None
+        self.dropped: Any = None
         self.floor = 0
         self.oversize = False
         self.resets = 0
@@ -197,15 +200,14 @@ class Copies:
             holding = self._holdings.peek(key)
             if holding is None:
                 return
-            held = holding.copy
+            held = holding.copy or holding.dropped
             holding.floor = max(holding.floor, version)
             if held is None or held.version >= version:
                 return
-            new = make(held)
-            if new is not None and holding.floor == version:
+            holding.copy = holding.dropped = None
+            new = make(held) if holding.floor == version else None
+            if new is not None:
                 self._put(key, holding, new)
-            else:
-                holding.copy = None
 
     # What the listener does
 
@@ -226,14 +228,13 @@ class Copies:
                     continue
                 counters.invalidations += from_server
                 if version is None:
-                    holding.resets += 1
-                    holding.copy = None
+                    self._reset(holding)
                     holding.oversize = False
                 elif version > holding.floor:
                     holding.floor = version
                     holding.oversize = False
                     if holding.copy is not None and holding.copy.version < version:
-                        holding.copy = None
+                        holding.dropped, holding.copy = holding.copy, None
                         if refresh is not None and is_customer(key):
                             dropped.append(key)
         for changed in watched:
@@ -313,8 +314,7 @@ class Copies:
             if copy.agrees(found):
                 return
             self.counters.audit_mismatches += 1
-            holding.resets += 1
-            holding.copy = None
+            self._reset(holding)
 
     # Watching
 
@@ -365,8 +365,7 @@ class Copies:
         """Drop every copy; the places and their subscriptions stay."""
         with self._lock:
             for holding in self._holdings.values():
-                holding.resets += 1
-                holding.copy = None
+                self._reset(holding)
 
     def grow(self, most_entries: int, most_bytes: int) -> None:
         """Make room for more, if that is more."""
@@ -410,7 +409,13 @@ class Copies:
         self._awaited[key] = self._awaited.get(key, 0) + 1
         self._requests.append((True, key))
 
+    def _reset(self, holding: Holding) -> None:
+        """What is there, and what is on its way, may be of the past."""
+        holding.resets += 1
+        holding.copy = holding.dropped = None
+
     def _put(self, key: str, holding: Holding, copy: Copy) -> None:
+        holding.dropped = None
         weight = max(self._least, copy.size)
         if weight != holding.weight:
             # Taken out first: what a place weighs must not change while it is counted.

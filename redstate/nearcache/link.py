@@ -10,6 +10,7 @@ import hiredis
 
 from redstate._call import Word
 from redstate._discovery import Endpoint
+from redstate.nearcache.clock import clock
 from redstate.transport import base
 from redstate.transport.base import ConnectionBroken, ReplyLost, pack_words
 from redstate.transport.sync import open_socket
@@ -31,6 +32,7 @@ class Link:
 
     def __init__(self, endpoint: Endpoint, timeout: float) -> None:
         self._reader = base.parser()
+        self._timeout = timeout
         try:
             username, password = endpoint.credentials()
             self._socket = open_socket(endpoint, timeout)
@@ -107,8 +109,10 @@ class Link:
 
     def _ask(self, *words: Word) -> Any:
         self.send(*words)
+        until = clock() + self._timeout
         while not (items := self.receive()):
-            pass
+            if clock() > until:
+                raise TimeoutError("no answer in time")
         refusal = base.handshake_error(items[0])
         if refusal is not None:
             raise refusal

@@ -50,13 +50,22 @@ class Listener:
         prefix: what every key begins with.
         copies: what it keeps right.
         staleness: tells D, in seconds.
+        unused: tells whether nobody needs it any more, and then sees to it that it is stopped.
     """
 
-    def __init__(self, endpoint: Endpoint, prefix: str, copies: Copies, staleness: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        prefix: str,
+        copies: Copies,
+        staleness: Callable[[], float],
+        unused: Callable[[], bool],
+    ) -> None:
         self._endpoint = endpoint
         self._prefix = prefix
         self._copies = copies
         self._staleness = staleness
+        self._unused = unused
         self._begin_idle()
 
     def _begin_idle(self) -> None:
@@ -79,12 +88,12 @@ class Listener:
             self._start()
         elif self._link is not None and not self._signalled:
             self._signalled = True
-            self._ring()
+            self.ring()
 
     def stop(self) -> None:
         """End the thread soon, without waiting for it."""
         self._stop.set()
-        self._ring()
+        self.ring()
 
     def forget(self) -> None:
         """In a forked child, which has no such thread: the parent's connection is the parent's."""
@@ -94,7 +103,8 @@ class Listener:
             if one is not None:
                 one.close()
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """Have the thread look around, if there is one."""
         wakers = self._wakers
         if wakers is not None:
             with contextlib.suppress(OSError):  # full, so it is awake; or closed, so it has ended
@@ -106,14 +116,15 @@ class Listener:
                 self._wakers = socket.socketpair()
                 for one in self._wakers:
                     one.setblocking(False)
-                self._thread = threading.Thread(target=self._run, name="redstate-near-cache", daemon=True)
+                name = f"redstate-near-cache-{self._prefix}"
+                self._thread = threading.Thread(target=self._run, name=name, daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
         assert self._wakers is not None
         pauses = base.backoffs()
         try:
-            while not self._stop.is_set():
+            while not self._stop.is_set() and not self._unused():
                 began = clock()
                 pause = self._connected()
                 if clock() - began > _SETTLED:
@@ -180,6 +191,8 @@ class Listener:
                         self._refusal = None
                 else:
                     self._hush()
+                    if self._unused():
+                        return
 
     def _hush(self) -> None:
         assert self._wakers is not None

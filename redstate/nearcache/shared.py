@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
+from redstate import _keys
 from redstate._discovery import Endpoint
 from redstate._settings import DEFAULT_STALENESS, Settings
 from redstate.nearcache.clock import clock
@@ -22,17 +23,27 @@ class Shared:
     Attributes:
         copies: what is in memory.
         listener: keeps it right.
+        prefix: what every key begins with.
     """
 
     def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
+        self.prefix = settings.key_prefix
         self._bounds: dict[object, float] = {}
         self._strictest = settings.max_staleness or DEFAULT_STALENESS
         self.copies = Copies(settings.near_cache_entries, settings.near_cache_bytes, self._wake)
-        self.listener = Listener(endpoint.for_threads(), settings.key_prefix, self.copies, lambda: self._strictest)
+        self.listener = Listener(
+            endpoint.for_threads(), settings.key_prefix, self.copies, lambda: self._strictest, self._unused
+        )
         forget_at_fork(self)
 
     def _wake(self) -> None:
         self.listener.wake()
+
+    def _unused(self) -> bool:
+        if self.in_use:
+            return False
+        _sweep()
+        return True
 
     def forget(self) -> None:
         """In a forked child: empty, and with a thread of its own once there is something to hear."""
@@ -42,15 +53,19 @@ class Shared:
     def bound_by(self, user: object, staleness: float) -> None:
         """A store relies on it, and on that D."""
         self._bounds[user] = staleness
-        self._strictest = min(self._bounds.values())
+        self._strictest = min(list(self._bounds.values()))
 
-    def let_go(self, user: object) -> bool:
-        """The store is closed. Returns whether no other relies on it."""
+    def let_go(self, user: object) -> None:
+        """The store is gone. No lock is taken: it may be collected in the middle of anything."""
         self._bounds.pop(user, None)
-        if self._bounds:
-            self._strictest = min(self._bounds.values())
-            return False
-        return True
+        bounds = list(self._bounds.values())
+        if bounds:
+            self._strictest = min(bounds)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether any store relies on it."""
+        return bool(self._bounds)
 
 
 class NearCache:
@@ -102,15 +117,27 @@ class NearCache:
         """Drop every copy, so that every next read asks the server: for who changes records past redstate."""
         self.local.copies.clear()
 
+    def forget(self, conversation_id: str) -> None:
+        """Drop the copy of a conversation, so that its next read asks the server.
+
+        For who knows by another way that another process changed it: a message that says so can be quicker than the one
+        that drops the copy by itself.
+
+        Raises:
+            InvalidId: the id cannot name a conversation.
+        """
+        self.local.copies.forget(_keys.conversation_key(self._shared.prefix, conversation_id))
+
     def detach(self) -> None:
         """The store is closed, and serves nothing from here on. The listener ends with the last one."""
+        self.abandon()
+        _sweep()
+
+    def abandon(self) -> None:
+        """The store was collected without being closed: as ``detach``, without a lock."""
         self.local.longest = 0.0
-        with _lock:
-            if self._shared.let_go(self._user):
-                for identity, one in list(_all.items()):
-                    if one is self._shared:
-                        del _all[identity]
-                self._shared.listener.stop()
+        self._shared.let_go(self._user)
+        self._shared.listener.ring()
 
 
 _lock = threading.Lock()
@@ -126,6 +153,15 @@ def attach(endpoint: Endpoint, settings: Settings) -> NearCache:
             shared = _all[identity] = Shared(endpoint, settings)
         shared.copies.grow(settings.near_cache_entries, settings.near_cache_bytes)
         return NearCache(shared, settings.max_staleness)
+
+
+def _sweep() -> None:
+    """End the near caches that no store relies on any more."""
+    with _lock:
+        for identity, shared in list(_all.items()):
+            if not shared.in_use:
+                del _all[identity]
+                shared.listener.stop()
 
 
 def _unlock() -> None:
