@@ -66,6 +66,15 @@ def test_a_user_with_the_documented_access_can_do_everything(rules_url: str) -> 
         everything(store)
 
 
+def test_that_user_reads_from_memory(rules_url: str) -> None:
+    with Store.from_url(rules_url) as store:
+        state = store.conversation("c1").state
+        state.set("a", 1)
+        servers.wait_until(lambda: state.get("a") == 1 and store.nearcache.stats().hits > 0, "memory answers")
+        state.set("a", 2)
+        servers.wait_until(lambda: store.nearcache.stats().invalidations > 0, "changes are heard of")
+
+
 def test_that_user_can_do_nothing_outside_its_keys(rules_url: str) -> None:
     with Store.from_url(rules_url, key_prefix="other") as store, pytest.raises(errors.PermissionDenied):
         store.conversation("c1").state.set("a", 1)

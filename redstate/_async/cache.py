@@ -16,7 +16,7 @@ from redstate._jitter import between
 from redstate.calls import cache as cache_calls
 from redstate.calls.cache import AsyncFunction, AsyncLoader, Claim, Entry, Found, Kept, Terms
 from redstate.errors import RedstateError
-from redstate.nearcache.copies import Fill
+from redstate.nearcache.holding import Fill
 from redstate.transport.waits import LoopWaits, pauses
 
 T = TypeVar("T")

@@ -14,7 +14,8 @@ from redstate.calls import record as record_calls
 from redstate.calls.image import Image
 from redstate.errors import CallTimeout, CorruptState, InvalidInput, OutcomeUnknown
 from redstate.nearcache.clock import clock
-from redstate.nearcache.copies import Fill, Local
+from redstate.nearcache.copies import Local
+from redstate.nearcache.holding import Fill
 from redstate.schema.codec import SchemaCodec
 from redstate.transport.aio import AsyncTransport
 from redstate.transport.base import ReplyLost, pack_words

@@ -17,7 +17,7 @@ from redstate._sync.record import Record
 from redstate.calls import cache as cache_calls
 from redstate.calls.cache import Claim, Entry, Found, Function, Kept, Loader, Terms
 from redstate.errors import RedstateError
-from redstate.nearcache.copies import Fill
+from redstate.nearcache.holding import Fill
 from redstate.transport.waits import ThreadWaits, pauses
 
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """Dicts and lists inside the state that behave as ``dict`` and ``list`` do, each change one atomic change of the field.
 
 They are subclasses, so that ``isinstance`` and ``json.dumps`` take them for what they are. What they hold themselves is
-what was last read, for code that looks at them from C; every method asks the server.
+what was last read, for code that looks at them from C; every method reads anew.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The views of a live dict: each look at one goes to the server."""
+"""The views of a live dict: each look at one reads it anew."""
 
 from __future__ import annotations
 

@@ -8,89 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from cachebox import LRUCache
 
 from redstate._keys import is_customer
 from redstate.nearcache.clock import clock
+from redstate.nearcache.holding import Copy, Fill, Holding
 from redstate.nearcache.stats import Counters
+from redstate.nearcache.subscriptions import Changed, Subscriptions
 
 NEVER = float("-inf")
-
-# Evicted keys whose subscription still stands. They are given up together; some come back before that.
-MOST_LOOSE = 64
-
-
-class Copy(Protocol):
-    """What was read of a key. Nobody changes it.
-
-    Attributes:
-        version: of the record; 0 where there is none, or where the key has no versions.
-        since: when it was asked for.
-        until: when the key will have expired.
-        size: about how many bytes it takes.
-    """
-
-    @property
-    def version(self) -> int: ...
-
-    @property
-    def since(self) -> float: ...
-
-    @property
-    def until(self) -> float: ...
-
-    @property
-    def size(self) -> int: ...
-
-    def audit(self, key: str) -> tuple[str, ...]:
-        """The command that reads what the copy was made of, whose reply ``agrees`` takes."""
-
-    def agrees(self, found: Any) -> bool:
-        """Whether the server's answer is what the copy shows."""
-
-
-class Holding:
-    """The place of one key.
-
-    Attributes:
-        copy: what was read; None where there is nothing to serve.
-        floor: the highest version that this process has heard of; an older reply that began before that is late.
-        resets: how often it was heard that something changed, and not to which version; every reply that began before
-            that is late.
-        dropped: the copy that a message has just put an end to. It is not served; but where the message was about a
-            change of this process, whose reply is on its way, that change is made on it.
-        oversize: whether the last copy was too large to keep.
-        weight: what it counts against the bound.
-    """
-
-    __slots__ = ("copy", "dropped", "floor", "oversize", "resets", "weight")
-
-    def __init__(self, weight: int) -> None:
-        self.copy: Any = None
-        self.dropped: Any = None
-        self.floor = 0
-        self.oversize = False
-        self.resets = 0
-        self.weight = weight
-
-
-class Fill:
-    """A read that is on its way to fill a place.
-
-    Attributes:
-        since: when it began.
-    """
-
-    __slots__ = ("floor", "holding", "key", "resets", "since")
-
-    def __init__(self, key: str, holding: Holding, since: float) -> None:
-        self.key = key
-        self.holding = holding
-        self.floor = holding.floor
-        self.resets = holding.resets
-        self.since = since
 
 
 class Copies:
@@ -122,13 +50,8 @@ class Copies:
         self._least = max(1, self.most_bytes // self.most_entries)
         self._holdings: LRUCache[str, Holding] = LRUCache(self.most_bytes, getsizeof=_weight)
         self.lookup: Callable[[str], Holding | None] = self._holdings.get
-        # Every key that is subscribed to: whether the server has confirmed it.
-        self._subscribed: dict[str, bool] = {}
-        # Confirmations of a key that are yet to come. One that is given up and taken again has two.
-        self._awaited: dict[str, int] = {}
-        self._requests: list[tuple[bool, str]] = []
-        self._loose: dict[str, None] = {}
-        self._pinned: dict[str, list[Callable[[], None]]] = {}
+        self._subscriptions = Subscriptions()
+        self.stands: Callable[[str], bool] = self._subscriptions.stands
         self._round: list[str] = []
         self._refreshers: list[Callable[[str], None]] = []
 
@@ -146,7 +69,7 @@ class Copies:
         if not self.connected:
             counters.bypassed("disconnected")
             self._wake()
-        elif holding is None or not self._subscribed.get(key):
+        elif holding is None or not self.stands(key):
             counters.bypassed("subscribing")
             if holding is None:
                 self._hold(key)
@@ -164,7 +87,7 @@ class Copies:
         self.counters.misses += 1
         with self._lock:
             # Evicted meanwhile, or dropped with everything: what was published since may have been missed.
-            if self._holdings.peek(key) is not holding or not self._subscribed.get(key):
+            if self._holdings.peek(key) is not holding or not self.stands(key):
                 return
             overtaken = holding.floor != fill.floor and copy.version < holding.floor
             if overtaken or holding.resets != fill.resets or copy.version < 0:
@@ -214,17 +137,18 @@ class Copies:
     def heard(self, messages: Iterable[tuple[str, int | None]], *, from_server: bool = True) -> None:
         """Keys that were changed, with their versions since; None where a key has none, or it is not known."""
         peek, counters = self._holdings.peek, self.counters
-        watched: list[Callable[[], None]] = []
+        watched: list[Changed] = []
+        pinned = self._subscriptions.pinned
         dropped: list[str] = []
         with self._lock:
             # One of the stores fetches it for all.
             refresh = self._refreshers[0] if from_server and self._refreshers else None
             for key, version in messages:
-                if from_server and self._pinned and key in self._pinned:
-                    watched += self._pinned[key]
+                if from_server and pinned and key in pinned:
+                    watched += pinned[key]
                 holding = peek(key)
                 if holding is None:
-                    counters.unheld += from_server and key not in self._pinned
+                    counters.unheld += from_server and key not in pinned
                     continue
                 counters.invalidations += from_server
                 if version is None:
@@ -250,23 +174,15 @@ class Copies:
             shed: whether to give up the subscriptions of what was evicted, also if that is little.
         """
         with self._lock:
-            if shed or len(self._loose) >= MOST_LOOSE:
-                self._shed()
-            requests, self._requests = self._requests, []
-        return requests
+            self._subscriptions.shed(self._holdings.__contains__, also_few=shed)
+            return self._subscriptions.take_requests()
 
     def confirm(self, key: str) -> None:
         """The server confirms a subscription."""
+        watched: Iterable[Changed] = ()
         with self._lock:
-            due = self._awaited.get(key, 0) - 1
-            if due > 0:
-                self._awaited[key] = due
-                return
-            self._awaited.pop(key, None)
-            if key not in self._subscribed:
-                return
-            self._subscribed[key] = True
-            watched = self._pinned.get(key, ())
+            if self._subscriptions.confirm(key):
+                watched = tuple(self._subscriptions.pinned.get(key, ()))
         for changed in watched:
             changed()
 
@@ -275,8 +191,7 @@ class Copies:
         with self._lock:
             self.counters.connects += 1
             self.connected = True
-            for key in self._pinned:
-                self._subscribe(key)
+            self._subscriptions.begin_anew()
 
     def link_down(self) -> None:
         """Messages may have been missed: nothing is served before it was read anew."""
@@ -285,8 +200,8 @@ class Copies:
             self.connected = False
             self.counters.drops += 1
             self._holdings.clear()
-            for table in (self._subscribed, self._awaited, self._requests, self._loose, self._round):
-                table.clear()
+            self._round.clear()
+            self._subscriptions.end()
 
     def next_to_audit(self) -> tuple[str, Copy] | None:
         """A copy that could be served, each in its turn; None where there is none."""
@@ -318,30 +233,21 @@ class Copies:
 
     # Watching
 
-    def pin(self, key: str, changed: Callable[[], None]) -> None:
+    def pin(self, key: str, changed: Changed) -> None:
         """Call ``changed`` whenever the key changes or may have changed, and once its subscription stands."""
         with self._lock:
-            self._pinned.setdefault(key, []).append(changed)
-            if not self.connected:
-                stands = False
-            else:
-                stands = self._subscribed.get(key, False)
-                if key not in self._subscribed:
-                    self._subscribe(key)
+            self._subscriptions.pin(key, changed)
+            stands = self.connected and self.stands(key)
+            if self.connected:
+                self._subscriptions.want(key)
         self._wake()
         if stands:
             changed()
 
-    def unpin(self, key: str, changed: Callable[[], None]) -> None:
+    def unpin(self, key: str, changed: Changed) -> None:
         """The opposite of ``pin``."""
         with self._lock:
-            watchers = self._pinned.get(key, [])
-            if changed in watchers:
-                watchers.remove(changed)
-            if not watchers:
-                self._pinned.pop(key, None)
-                if key in self._subscribed and key not in self._holdings:
-                    self._loose[key] = None
+            self._subscriptions.unpin(key, changed, self._holdings.__contains__)
 
     def refresh_by(self, refresh: Callable[[str], None]) -> None:
         """Call ``refresh`` with customers whose copies were dropped because another process changed them."""
@@ -354,10 +260,6 @@ class Copies:
         with self._lock:
             if refresh in self._refreshers:
                 self._refreshers.remove(refresh)
-
-    def stands(self, key: str) -> bool:
-        """Whether the key is subscribed to."""
-        return bool(self._subscribed.get(key))
 
     # The rest
 
@@ -381,7 +283,7 @@ class Copies:
                 if holding.weight <= larger.remaining_size():
                     larger[key] = holding
                 else:
-                    self._loose[key] = None
+                    self._subscriptions.loosen(key)
             self._holdings, self.lookup = larger, larger.get
 
     def forget_all(self) -> None:
@@ -398,16 +300,9 @@ class Copies:
         with self._lock:
             if not self.connected or self._holdings.peek(key) is not None:
                 return
-            self._loose.pop(key, None)
-            if key not in self._subscribed:
-                self._subscribe(key)
+            self._subscriptions.want(key)
             self._insert(key, Holding(self._least))
         self._wake()
-
-    def _subscribe(self, key: str) -> None:
-        self._subscribed[key] = False
-        self._awaited[key] = self._awaited.get(key, 0) + 1
-        self._requests.append((True, key))
 
     def _reset(self, holding: Holding) -> None:
         """What is there, and what is on its way, may be of the past."""
@@ -431,17 +326,9 @@ class Copies:
         holdings = self._holdings
         while holdings.remaining_size() < holding.weight:
             evicted, _ = holdings.popitem()
-            self._loose[evicted] = None
+            self._subscriptions.loosen(evicted)
             self.counters.evictions += 1
         holdings[key] = holding
-
-    def _shed(self) -> None:
-        """Give up the subscriptions of what was evicted, if nothing took it in again."""
-        for key in self._loose:
-            if key not in self._holdings and key not in self._pinned and key in self._subscribed:
-                del self._subscribed[key]
-                self._requests.append((False, key))
-        self._loose.clear()
 
 
 class Local:

@@ -21,7 +21,8 @@ from redstate._discovery import Endpoint
 from redstate._replies import ReplyError, server_error
 from redstate.errors import AuthenticationFailed, PermissionDenied, RedstateError
 from redstate.nearcache.clock import clock
-from redstate.nearcache.copies import Copies, Copy
+from redstate.nearcache.copies import Copies
+from redstate.nearcache.holding import Copy
 from redstate.nearcache.link import Link, is_push
 from redstate.transport import base
 from redstate.transport.base import ConnectionBroken

@@ -14,7 +14,8 @@ import servers
 from contract.facade import COLOURS, Stores
 from contract.records import Record
 
-from redstate.nearcache.copies import Copies, Fill
+from redstate.nearcache.copies import Copies
+from redstate.nearcache.holding import Fill
 from redstate.testing.fake import FakeServer
 
 WITHOUT_COPIES = f"{servers.VALKEY}-without-copies"

@@ -1,0 +1,76 @@
+"""The place of a key in memory: the copy that it holds, and what was heard of the key."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Copy(Protocol):
+    """What was read of a key. Nobody changes it.
+
+    Attributes:
+        version: of the record; 0 where there is none, or where the key has no versions.
+        since: when it was asked for.
+        until: when the key will have expired.
+        size: about how many bytes it takes.
+    """
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def since(self) -> float: ...
+
+    @property
+    def until(self) -> float: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def audit(self, key: str) -> tuple[str, ...]:
+        """The command that reads what the copy was made of, whose reply ``agrees`` takes."""
+
+    def agrees(self, found: Any) -> bool:
+        """Whether the server's answer is what the copy shows."""
+
+
+class Holding:
+    """The place of one key.
+
+    Attributes:
+        copy: what was read; None where there is nothing to serve.
+        floor: the highest version that this process has heard of; an older reply that began before that is late.
+        resets: how often it was heard that something changed, and not to which version; every reply that began before
+            that is late.
+        dropped: the copy that a message has just put an end to. It is not served; but where the message was about a
+            change of this process, whose reply is on its way, that change is made on it.
+        oversize: whether the last copy was too large to keep.
+        weight: what it counts against the bound.
+    """
+
+    __slots__ = ("copy", "dropped", "floor", "oversize", "resets", "weight")
+
+    def __init__(self, weight: int) -> None:
+        self.copy: Any = None
+        self.dropped: Any = None
+        self.floor = 0
+        self.oversize = False
+        self.resets = 0
+        self.weight = weight
+
+
+class Fill:
+    """A read that is on its way to fill a place.
+
+    Attributes:
+        since: when it began.
+    """
+
+    __slots__ = ("floor", "holding", "key", "resets", "since")
+
+    def __init__(self, key: str, holding: Holding, since: float) -> None:
+        self.key = key
+        self.holding = holding
+        self.floor = holding.floor
+        self.resets = holding.resets
+        self.since = since
