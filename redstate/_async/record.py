@@ -15,7 +15,7 @@ from redstate.calls.image import Image
 from redstate.errors import CallTimeout, CorruptState, InvalidInput, OutcomeUnknown
 from redstate.nearcache.clock import clock
 from redstate.nearcache.copies import Local
-from redstate.nearcache.holding import Fill
+from redstate.nearcache.holding import Fill, Flight
 from redstate.schema.codec import SchemaCodec
 from redstate.transport.aio import AsyncTransport
 from redstate.transport.base import ReplyLost, pack_words
@@ -127,7 +127,7 @@ class AsyncRecord:
         timeout = self.timeout
         copies = self.copies
         # A change of what is in memory is made there, too, as long as nobody else changed it in between.
-        sent = clock() if copies.connected and copies.lookup(call.key) is not None else 0.0
+        flight = copies.take_off(call.key) if copies.connected else None
         operation = writers.begin(call.key) if op_id is None else writers.repeat(call.key, op_id)
         if operation is None:
             operation, timeout = await writers.turn(call.key, timeout)
@@ -143,7 +143,7 @@ class AsyncRecord:
             reply = await self._transport.call(packed, timeout, script)
         except ReplyLost:
             writers.unknown(operation)
-            copies.forget(call.key)
+            copies.crash(flight, call.key)
             raise OutcomeUnknown(
                 f"{script.name} on {call.key} was sent and not answered within {self.timeout:g} s",
                 op_id=operation.op_id,
@@ -152,15 +152,15 @@ class AsyncRecord:
         except BaseException:
             # Never sent, or the caller gave up waiting and has no id to ask with: no result is owed.
             writers.settle(operation)
+            copies.crash(flight, call.key)
             raise
         writers.settle(operation)
         try:
             if type(reply) is not ReplyError:
                 if copies.connected:
-                    self._written(call, reply, sent, self.ttl_ms if ttl_ms is None else ttl_ms)
+                    self._landed(call, reply, flight, self.ttl_ms if ttl_ms is None else ttl_ms)
                 return call.parse(reply)
-            # Whatever it was refused for, the copy may be what misled the caller.
-            copies.forget(call.key)
+            copies.crash(flight, call.key)
             error = mutation_error(reply, call, operation, expected_version)
         except ValueError:
             # A number that is none can only come out of the record.
@@ -173,21 +173,21 @@ class AsyncRecord:
             raise InvalidInput("expected_version must be an int, 0 or above")
         return guards(expected_version=expected_version, logged_in=self._logged_in, schema=self._schema)
 
-    def _written(self, call: Mutation[T], answer: bytes, sent: float, ttl_ms: int) -> None:
+    def _landed(self, call: Mutation[T], answer: bytes, flight: Flight | None, ttl_ms: int) -> None:
         """Have every read of this process from now on see the change."""
         copies = self.copies
-        if copies.lookup(call.key) is None:
+        if flight is None and copies.lookup(call.key) is None:
             return
         version, previous = version_of(answer), previous_of(answer)
 
         def made(image: Image) -> Image | None:
             # Under conditions the script slides a session or stamps a schema, too.
-            if call.effect is None or self._conditional or not sent or image.version != previous:
+            if call.effect is None or self._conditional or flight is None or image.version != previous:
                 return None
             changed = call.effect(call.args, image.fields, answer)
-            return None if changed is None else image.after(changed, version, sent, ttl_ms / 1000)
+            return None if changed is None else image.after(changed, version, flight.sent, ttl_ms / 1000)
 
-        copies.wrote(call.key, version, made)
+        copies.land(flight, call.key, version, made)
 
     async def ask(self, call: Query[T]) -> T:
         """Perform a call that may be repeated freely. It is sent to the server."""

@@ -14,7 +14,7 @@ from cachebox import LRUCache
 
 from redstate._keys import is_customer
 from redstate.nearcache.clock import clock
-from redstate.nearcache.holding import Copy, Fill, Holding
+from redstate.nearcache.holding import Copy, Fill, Flight, Holding
 from redstate.nearcache.stats import Counters
 from redstate.nearcache.subscriptions import Changed, Subscriptions
 
@@ -96,45 +96,74 @@ class Copies:
             held = holding.copy
             if held is not None and held.version > copy.version:
                 return
-            holding.floor = copy.version
+            holding.floor = holding.seen = copy.version
             self._put(key, holding, copy)
 
     def observed(self, key: str, version: int) -> None:
         """The server has shown this version (-1: one that tells nothing) to a reader: no older copy is served since."""
-        if self.lookup(key) is not None:
-            self.heard(((key, version if version >= 0 else None),), from_server=False)
+        holding = self.lookup(key)
+        if holding is None:
+            return
+        with self._lock:
+            if version < 0:
+                holding.reset()
+                return
+            holding.floor, holding.seen = max(holding.floor, version), max(holding.seen, version)
+            if holding.copy is not None and holding.copy.version < version:
+                holding.drop()
 
     def forget(self, key: str) -> None:
         """The copy may be of the past, and so may what is on its way."""
-        if self.lookup(key) is not None:
-            self.heard(((key, None),), from_server=False)
+        holding = self.lookup(key)
+        if holding is not None:
+            with self._lock:
+                holding.reset()
 
     # What writers do
 
-    def wrote(self, key: str, version: int, make: Callable[[Any], Copy | None]) -> None:
-        """This process has changed the record: from now on it reads its own change.
+    def take_off(self, key: str) -> Flight | None:
+        """A change of the record is about to be sent. None where it has no place here, and nothing is to be done."""
+        holding = self.lookup(key)
+        if holding is None:
+            return None
+        with self._lock:
+            holding.flying += 1
+        return Flight(holding, clock())
+
+    def crash(self, flight: Flight | None, key: str) -> None:
+        """A change was refused, or nobody knows what became of it. The copy may be what misled its caller."""
+        if flight is not None:
+            with self._lock:
+                self._land(flight)
+        self.forget(key)
+
+    def land(self, flight: Flight | None, key: str, version: int, make: Callable[[Any], Copy | None]) -> None:
+        """A change of this process has taken effect: from now on the process reads it.
 
         Args:
+            flight: of ``take_off``.
             key: the record.
             version: its version since.
             make: makes the new copy of the one that is held, or None of one that it does not know how to change.
         """
         with self._lock:
+            if flight is not None:
+                self._land(flight)
             holding = self._holdings.peek(key)
             if holding is None:
                 return
             held = holding.copy or holding.dropped
-            holding.floor = max(holding.floor, version)
+            holding.floor, holding.seen = max(holding.floor, version), max(holding.seen, version)
             if held is None or held.version >= version:
                 return
-            holding.copy = holding.dropped = None
-            new = make(held) if holding.floor == version else None
-            if new is not None:
-                self._put(key, holding, new)
+            holding.copy, holding.dropped = None, make(held)
+            # Where a later change was heard of, and more of ours are under way, it is taken for one of them.
+            if holding.dropped is not None and holding.seen == version and (holding.floor == version or holding.flying):
+                self._put(key, holding, holding.dropped)
 
     # What the listener does
 
-    def heard(self, messages: Iterable[tuple[str, int | None]], *, from_server: bool = True) -> None:
+    def heard(self, messages: Iterable[tuple[str, int | None]]) -> None:
         """Keys that were changed, with their versions since; None where a key has none, or it is not known."""
         peek, counters = self._holdings.peek, self.counters
         watched: list[Changed] = []
@@ -142,25 +171,19 @@ class Copies:
         dropped: list[str] = []
         with self._lock:
             # One of the stores fetches it for all.
-            refresh = self._refreshers[0] if from_server and self._refreshers else None
+            refresh = self._refreshers[0] if self._refreshers else None
             for key, version in messages:
-                if from_server and pinned and key in pinned:
+                if pinned and key in pinned:
                     watched += pinned[key]
                 holding = peek(key)
                 if holding is None:
-                    counters.unheld += from_server and key not in pinned
+                    counters.unheld += key not in pinned
                     continue
-                counters.invalidations += from_server
+                counters.invalidations += 1
                 if version is None:
-                    self._reset(holding)
-                    holding.oversize = False
-                elif version > holding.floor:
-                    holding.floor = version
-                    holding.oversize = False
-                    if holding.copy is not None and holding.copy.version < version:
-                        holding.dropped, holding.copy = holding.copy, None
-                        if refresh is not None and is_customer(key):
-                            dropped.append(key)
+                    holding.reset()
+                elif version > holding.floor and holding.hear(version) and refresh is not None and is_customer(key):
+                    dropped.append(key)
         for changed in watched:
             changed()
         if refresh is not None:
@@ -229,7 +252,7 @@ class Copies:
             if copy.agrees(found):
                 return
             self.counters.audit_mismatches += 1
-            self._reset(holding)
+            holding.reset()
 
     # Watching
 
@@ -267,7 +290,7 @@ class Copies:
         """Drop every copy; the places and their subscriptions stay."""
         with self._lock:
             for holding in self._holdings.values():
-                self._reset(holding)
+                holding.reset()
 
     def grow(self, most_entries: int, most_bytes: int) -> None:
         """Make room for more, if that is more."""
@@ -304,10 +327,14 @@ class Copies:
             self._insert(key, Holding(self._least))
         self._wake()
 
-    def _reset(self, holding: Holding) -> None:
-        """What is there, and what is on its way, may be of the past."""
-        holding.resets += 1
-        holding.copy = holding.dropped = None
+    def _land(self, flight: Flight) -> None:
+        holding = flight.holding
+        holding.flying -= 1
+        if holding.excused and not holding.flying:
+            holding.excused = 0
+            if holding.copy is not None and holding.copy.version < holding.floor:
+                # It was another's change after all, unless it is this one, which then goes on from here.
+                holding.drop()
 
     def _put(self, key: str, holding: Holding, copy: Copy) -> None:
         holding.dropped = None

@@ -40,6 +40,9 @@ class Holding:
     Attributes:
         copy: what was read; None where there is nothing to serve.
         floor: the highest version that this process has heard of; an older reply that began before that is late.
+        seen: the highest version that somebody in this process was shown; no older copy is served.
+        flying: changes of this process that are under way.
+        excused: messages that were taken for those of changes under way, and left the copy in service.
         resets: how often it was heard that something changed, and not to which version; every reply that began before
             that is late.
         dropped: the copy that a message has just put an end to. It is not served; but where the message was about a
@@ -48,15 +51,59 @@ class Holding:
         weight: what it counts against the bound.
     """
 
-    __slots__ = ("copy", "dropped", "floor", "oversize", "resets", "weight")
+    __slots__ = ("copy", "dropped", "excused", "floor", "flying", "oversize", "resets", "seen", "weight")
 
     def __init__(self, weight: int) -> None:
         self.copy: Any = None
         self.dropped: Any = None
         self.floor = 0
+        self.seen = 0
+        self.flying = 0
+        self.excused = 0
         self.oversize = False
         self.resets = 0
         self.weight = weight
+
+    def drop(self) -> None:
+        """The copy is of the past."""
+        self.dropped, self.copy = self.copy, None
+
+    def reset(self) -> None:
+        """The copy may be of the past, and so may everything that is on its way."""
+        self.resets += 1
+        self.copy = self.dropped = None
+        self.oversize = False
+
+    def hear(self, version: int) -> bool:
+        """There is a later version than was heard of before. Returns whether that put an end to the copy.
+
+        A message can be quicker than the answer to the change that it is about. As many as changes of this process are
+        under way are taken for theirs: what they change is nobody's yet, and dropping the copy would have every read
+        until the answer ask the server. Where one was another's after all, the copy goes when the answers have come.
+        """
+        self.floor = version
+        self.oversize = False
+        if self.copy is None or self.copy.version >= version:
+            return False
+        if self.excused < self.flying:
+            self.excused += 1
+            return False
+        self.drop()
+        return True
+
+
+class Flight:
+    """A change of this process that is under way to a record which has a place here.
+
+    Attributes:
+        sent: when it was sent, at the earliest.
+    """
+
+    __slots__ = ("holding", "sent")
+
+    def __init__(self, holding: Holding, sent: float) -> None:
+        self.holding = holding
+        self.sent = sent
 
 
 class Fill:
