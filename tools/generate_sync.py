@@ -39,6 +39,7 @@ NAMES = {
     "LoopWaits": "ThreadWaits",
     "AsyncWatches": "Watches",
     "LoopSignal": "ThreadSignal",
+    "LoopJoins": "ThreadJoins",
     "called_and_awaited": "called",
     "AWAITED": "PLAIN",
     "AsyncTransport": "SyncTransport",

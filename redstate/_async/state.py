@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from redstate import _keys
 from redstate._async.contention import AsyncContention
 from redstate._async.record import AsyncRecord
-from redstate._transactions import in_any_transaction, pending_of
+from redstate._transactions import in_any_transaction, pending_of, transactions
 from redstate.calls import record as record_calls
 from redstate.calls import state as state_calls
 from redstate.calls.commit import Commit
@@ -17,6 +17,7 @@ from redstate.calls.record import Snapshot
 from redstate.calls.state import ABSENT, MISSING, UNCACHED, UNREAD, Unread
 from redstate.errors import ConflictError
 from redstate.live.base import AsyncStateBase
+from redstate.nearcache.clock import clock
 
 T = TypeVar("T")
 
@@ -258,18 +259,25 @@ class AsyncState(AsyncStateBase):
         Returns:
             the value; ABSENT where there is no such field; UNCACHED where it takes a longer look.
         """
-        image = self._record.held()
-        if image is None or in_any_transaction():
+        # Record.held() and in_any_transaction(), spelled out: they are in the way of every hot read.
+        record = self._record
+        copies = record.copies
+        holding = copies.lookup(record.key)
+        if holding is None or transactions():
+            return UNCACHED
+        image, now = holding.copy, clock()
+        oldest = now - record.local.longest
+        if image is None or image.since <= oldest or copies.echo <= oldest or image.until <= now:
             return UNCACHED
         try:
             value = image.values.get(field, UNCACHED)
         except TypeError:
             return UNCACHED  # no name at all, as the longer look will say
         if value is UNCACHED:
-            value = state_calls.remembered(self._record.codec, self._record.key, field, image)
+            value = state_calls.remembered(record.codec, record.key, field, image)
             if value is UNCACHED:
                 return UNCACHED
-        self._record.copies.counters.hits += 1
+        copies.counters.hits += 1
         return value
 
     async def _fetch(

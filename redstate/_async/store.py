@@ -24,6 +24,7 @@ from redstate._settings import DEFAULT_STALENESS, Settings, StoreOptions, check_
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.record import milliseconds
 from redstate.embedded import EmbeddedServer
+from redstate.nearcache.joining import LoopJoins
 from redstate.nearcache.shared import attach
 from redstate.schema.definition import Schema, as_schema
 from redstate.transport.aio import AsyncTransport
@@ -72,7 +73,12 @@ class AsyncStore:
         self._abandon = weakref.finalize(self, self.nearcache.abandon)
         # None of them knows the store, so that one that is just dropped goes at once.
         self._record = functools.partial(
-            AsyncRecord, codec=self._codec, transport=self._transport, writers=self._writers, local=self._local
+            AsyncRecord,
+            codec=self._codec,
+            transport=self._transport,
+            writers=self._writers,
+            local=self._local,
+            joins=LoopJoins(),
         )
         self._watches = AsyncWatches(
             self._local.copies,

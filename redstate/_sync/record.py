@@ -17,6 +17,7 @@ from redstate.errors import CallTimeout, CorruptState, InvalidInput, OutcomeUnkn
 from redstate.nearcache.clock import clock
 from redstate.nearcache.copies import Local
 from redstate.nearcache.holding import Fill, Flight
+from redstate.nearcache.joining import ThreadJoins
 from redstate.schema.codec import SchemaCodec
 from redstate.transport.base import ReplyLost, pack_words
 from redstate.transport.sync import SyncTransport
@@ -41,6 +42,7 @@ class Record:
 
     __slots__ = (
         "_conditional",
+        "_joins",
         "_key_word",
         "_logged_in",
         "_schema",
@@ -66,6 +68,7 @@ class Record:
         ttl_ms: int,
         timeout: float,
         local: Local,
+        joins: ThreadJoins,
     ) -> None:
         self.key = key
         self.origin = (id(transport), key)
@@ -77,6 +80,7 @@ class Record:
         self.timeout = timeout
         self.local = local
         self.copies = local.copies
+        self._joins = joins
         self._key_word = key.encode()
         self._ttl_word = b"%d" % ttl_ms
         self._logged_in = False
@@ -243,17 +247,26 @@ class Record:
         if not longest:
             self.copies.counters.bypassed("off")
             return None
+        joined: Image | None = self._joins.join(self.key, clock() + self.timeout)
+        if joined is not None:
+            self.copies.counters.joins += 1
+            return joined
         fill: Fill | None = self.copies.begin(self.key, longest)
         if fill is None:
             return None
-        call = image_calls.read(self.key, fill.since)
-        reply = self._exchange(call)
-        if type(reply) is ReplyError:
-            return None  # the read itself will be refused, and says what it was after
-        image = call.parse(reply)
-        image.received = clock()
-        self.copies.complete(fill, image)
-        return image
+        fill.patience = self.timeout
+        fetch, image = self._joins.lead(fill), None
+        try:
+            call = image_calls.read(self.key, fill.since)
+            reply = self._exchange(call)
+            if type(reply) is ReplyError:
+                return None  # the read itself will be refused, and says what it was after
+            image = call.parse(reply)
+            image.received = clock()
+            self.copies.complete(fill, image)
+            return image
+        finally:
+            self._joins.done(fetch, image)
 
     def refreshed(self) -> Image:
         """The image from the server, kept for the next reads where that can be."""

@@ -25,6 +25,7 @@ from redstate._sync.watches import Watches
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.record import milliseconds
 from redstate.embedded import EmbeddedServer
+from redstate.nearcache.joining import ThreadJoins
 from redstate.nearcache.shared import attach
 from redstate.schema.definition import Schema, as_schema
 from redstate.transport.base import forget_at_fork
@@ -73,7 +74,12 @@ class Store:
         self._abandon = weakref.finalize(self, self.nearcache.abandon)
         # None of them knows the store, so that one that is just dropped goes at once.
         self._record = functools.partial(
-            Record, codec=self._codec, transport=self._transport, writers=self._writers, local=self._local
+            Record,
+            codec=self._codec,
+            transport=self._transport,
+            writers=self._writers,
+            local=self._local,
+            joins=ThreadJoins(),
         )
         self._watches = Watches(
             self._local.copies,

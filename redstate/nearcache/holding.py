@@ -111,13 +111,24 @@ class Fill:
 
     Attributes:
         since: when it began.
+        patience: seconds that its reader waits for the reply.
     """
 
-    __slots__ = ("floor", "holding", "key", "resets", "since")
+    __slots__ = ("floor", "holding", "key", "patience", "resets", "since")
 
     def __init__(self, key: str, holding: Holding, since: float) -> None:
         self.key = key
+        self.patience = 0.0
         self.holding = holding
         self.floor = holding.floor
         self.resets = holding.resets
         self.since = since
+
+    def serves(self, deadline: float) -> bool:
+        """Whether what it brings will do for who asks now, and must be told by ``deadline``.
+
+        Nothing was heard since it began, so it brings whatever anybody here has written or seen.
+        """
+        holding = self.holding
+        untouched = holding.floor == self.floor and holding.resets == self.resets
+        return untouched and self.since + self.patience <= deadline

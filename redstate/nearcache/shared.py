@@ -99,6 +99,7 @@ class NearCache:
             bytes=size,
             hits=counters.hits,
             misses=counters.misses,
+            joins=counters.joins,
             bypasses=dict(counters.bypasses),
             evictions=counters.evictions,
             invalidations=counters.invalidations,

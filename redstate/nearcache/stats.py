@@ -17,7 +17,8 @@ class NearCacheStats:
         entries: records and values of which there is a place in memory; each has a subscription.
         bytes: about how much memory the copies take.
         hits: reads that memory answered.
-        misses: reads that fetched a copy from the server, and kept it.
+        misses: reads that fetched a copy from the server.
+        joins: reads that waited for the copy that another read was fetching.
         bypasses: reads that went past the memory, by reason: "fresh" (asked for), "min_version" (the copy was older),
             "subscribing" (the first reads of a record), "disconnected" (there is no subscription), "silent" (no
             heartbeat came back in time), "too large", "undecided" (only the server can say), "off" (the store has
@@ -39,6 +40,7 @@ class NearCacheStats:
     bytes: int
     hits: int
     misses: int
+    joins: int
     bypasses: dict[str, int]
     evictions: int
     invalidations: int
@@ -59,6 +61,7 @@ class Counters:
 
     hits: int = 0
     misses: int = 0
+    joins: int = 0
     evictions: int = 0
     invalidations: int = 0
     unheld: int = 0
