@@ -246,8 +246,8 @@ class Copies:
         """
         with self._lock:
             holding = self._holdings.peek(key)
-            if holding is None or holding.copy is not copy:
-                return  # rightly gone meanwhile
+            if holding is None or holding.copy is not copy or holding.floor > copy.version:
+                return  # rightly gone meanwhile, or known to go when a change of ours has landed
             self.counters.audits += 1
             if copy.agrees(found):
                 return
