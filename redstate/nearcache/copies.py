@@ -86,10 +86,13 @@ class Copies:
         key, holding = fill.key, fill.holding
         self.counters.misses += 1
         with self._lock:
-            # Evicted meanwhile, or dropped with everything: what was published since may have been missed.
-            if self._holdings.peek(key) is not holding or not self.stands(key):
-                return
+            now = self._holdings.peek(key)
             overtaken = holding.floor != fill.floor and copy.version < holding.floor
+            if now is not None and copy.version > 0:
+                now.show(copy.version)  # also where it is not kept: its reader has it
+            # Evicted meanwhile, or dropped with everything: what was published since may have been missed.
+            if now is not holding or not self.stands(key):
+                return
             if overtaken or holding.resets != fill.resets or copy.version < 0:
                 self.counters.late_fills += 1
                 return
@@ -107,10 +110,8 @@ class Copies:
         with self._lock:
             if version < 0:
                 holding.reset()
-                return
-            holding.floor, holding.seen = max(holding.floor, version), max(holding.seen, version)
-            if holding.copy is not None and holding.copy.version < version:
-                holding.drop()
+            else:
+                holding.show(version)
 
     def forget(self, key: str) -> None:
         """The copy may be of the past, and so may what is on its way."""

@@ -64,6 +64,12 @@ class Holding:
         self.resets = 0
         self.weight = weight
 
+    def show(self, version: int) -> None:
+        """Somebody in this process sees this version: from here on nobody is shown an older one."""
+        self.floor, self.seen = max(self.floor, version), max(self.seen, version)
+        if self.copy is not None and self.copy.version < version:
+            self.drop()
+
     def drop(self) -> None:
         """The copy is of the past."""
         self.dropped, self.copy = self.copy, None
