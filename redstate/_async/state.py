@@ -334,9 +334,8 @@ class AsyncState(AsyncStateBase):
             pending.change(field, new, lambda raw: change(raw)[0])
             return result
         contention = AsyncContention(record.key, record.timeout)
-        if guess is UNREAD:
-            image = record.held()
-            guess = UNREAD if image is None else image.fields.get(where.encode())
+        image = record.held() if guess is UNREAD else None
+        guess = guess if image is None else image.fields.get(where.encode())
         while await contention.another():
             fresh = guess is UNREAD
             raw = await self._fetch(field, observe=True, fresh=True) if isinstance(guess, Unread) else guess

@@ -10,6 +10,7 @@ from redstate._call import UNDECIDED, Mutation, Query, Read, guards, previous_of
 from redstate._codec import Codec
 from redstate._replies import ReplyError, mutation_error, query_error
 from redstate._transactions import refuse_inside
+from redstate._writers import Operation
 from redstate.calls import image as image_calls
 from redstate.calls import record as record_calls
 from redstate.calls.image import Image
@@ -147,13 +148,8 @@ class Record:
             packed = pack_words(script.evalsha + words + call.args)
             reply = self._transport.call(packed, timeout, script)
         except ReplyLost:
-            writers.unknown(operation)
             copies.crash(flight, call.key)
-            raise OutcomeUnknown(
-                f"{script.name} on {call.key} was sent and not answered within {self.timeout:g} s",
-                op_id=operation.op_id,
-                key=call.key,
-            ) from None
+            raise self._unknown(call, operation) from None
         except BaseException:
             # Never sent, or the caller gave up waiting and has no id to ask with: no result is owed.
             writers.settle(operation)
@@ -171,6 +167,15 @@ class Record:
             # A number that is none can only come out of the record.
             raise CorruptState(f"{call.key} holds bytes that redstate did not write", key=call.key, field="") from None
         raise error
+
+    def _unknown(self, call: Mutation[T], operation: Operation) -> OutcomeUnknown:
+        """What to raise where no answer came."""
+        self._writers.unknown(operation)
+        return OutcomeUnknown(
+            f"{call.script.name} on {call.key} was sent and not answered within {self.timeout:g} s",
+            op_id=operation.op_id,
+            key=call.key,
+        )
 
     def _conditions(self, expected_version: int | None) -> str:
         """What must hold for a change through this handle, in one word."""

@@ -329,9 +329,8 @@ class State(LiveState):
             pending.change(field, new, lambda raw: change(raw)[0])
             return result
         contention = Contention(record.key, record.timeout)
-        if guess is UNREAD:
-            image = record.held()
-            guess = UNREAD if image is None else image.fields.get(where.encode())
+        image = record.held() if guess is UNREAD else None
+        guess = guess if image is None else image.fields.get(where.encode())
         while contention.another():
             fresh = guess is UNREAD
             raw = self._fetch(field, observe=True, fresh=True) if isinstance(guess, Unread) else guess
