@@ -30,6 +30,10 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS),archive,schema,fast]' --group test --group lint
 	@touch $@ $(VENV)/.demo
 
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
+	@touch $@
+
 demo: $(VENV)/.demo
 	@$(BIN)/redstate demo $(ARGS)
 
@@ -43,7 +47,7 @@ lint: $(VENV)/.dev
 	$(BIN)/python tools/generate_sync.py --check
 	$(BIN)/python tools/lint_lua.py
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(ARGS)
 
 chaos: $(VENV)/.dev

@@ -8,7 +8,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import append_row, async_row, latency_row, memory_row, server_cost, single_thread_row, sync_row, threads_row
+from bench import (
+    append_row,
+    async_row,
+    customers_row,
+    hot_read_row,
+    lag_row,
+    latency_row,
+    memory_row,
+    mixed_row,
+    server_cost,
+    single_thread_row,
+    sync_row,
+    threads_row,
+)
 from bench.measure import Line, Plan
 from bench.report import OtherWork, as_json, header, summary, table
 from bench.servers import BUNDLED
@@ -22,6 +35,10 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "latency": latency_row.measure,
     "threads": threads_row.measure,
     "single": single_thread_row.measure,
+    "hot": hot_read_row.measure,
+    "lag": lag_row.measure,
+    "mixed": mixed_row.measure,
+    "customers": customers_row.measure,
 }
 
 
@@ -52,7 +69,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=_positive, help="how often everything is measured in turn (5, or 2 if quick)")
-    parser.add_argument("--quick", action="store_true", help="a first look in half a minute")
+    parser.add_argument("--quick", action="store_true", help="a first look in a minute or so")
     parser.add_argument("--full", action="store_true", help="include a million conversations (about 2 GB of memory)")
     parser.add_argument("--only", action="append", choices=ROWS, help="measure this row alone; may be repeated")
     parser.add_argument("--server", default=BUNDLED, help="bundled, or the name or path of a server binary")

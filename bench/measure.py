@@ -124,7 +124,7 @@ def cpu_times(samples: list[Sample]) -> list[float]:
     return [sample.cpu_us for sample in samples]
 
 
-def figures(samples: list[Sample]) -> str:
+def figures(samples: list[Sample], digits: int = 1) -> str:
     """Median wall time and client CPU of an operation."""
     wall, cpu = statistics.median(wall_times(samples)), statistics.median(cpu_times(samples))
-    return f"{wall:6.1f} / {cpu:6.1f}"
+    return f"{wall:6.{digits}f} / {cpu:6.{digits}f}"

@@ -95,8 +95,9 @@ class Image:
             since: when the change was sent.
             ttl: seconds that the record lives since then.
         """
-        fields, size = {**self.fields, b"v": b"%016d" % version}, self.size
-        memos = dict(self.values), dict(self.numbers), dict(self.containers)
+        fields, size = self.fields.copy(), self.size
+        fields[b"v"] = b"%016d" % version
+        memos = self.values.copy(), self.numbers.copy(), self.containers.copy()
         for name, value in changed.items():
             held = fields.pop(name, None) if value is None else fields.get(name)
             if held is not None:

@@ -43,6 +43,11 @@ class LiveMapping(_Dict):
         """Fill the storage that code in C looks at."""
         storage: Any = self
         dict.clear(storage)
+        self._fill(content)
+
+    def _fill(self, content: Any) -> None:
+        """The same, of storage that is empty yet."""
+        storage: Any = self
         dict.update(storage, content or _HIDDEN)
 
     def copy(self) -> dict[Any, Any]:

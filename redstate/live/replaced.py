@@ -64,7 +64,9 @@ _sweep_at = _FIRST_SWEEP
 
 def watched(origin: Origin) -> Replaced:
     """The assignments to a record, for a value that is kept."""
-    replaced = known(origin)
+    # As known(), spelled out: every live value is made with this.
+    reference = _records.get(origin)
+    replaced = None if reference is None else reference()
     if replaced is None:
         with _lock:
             replaced = known(origin)

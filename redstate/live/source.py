@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from redstate import _keys
 from redstate._codec import Codec
-from redstate._transactions import Scope, in_any_transaction, pending_of
+from redstate._transactions import Scope, pending_of, transactions
 from redstate.calls.place import Place, changed, find
 from redstate.calls.state import UNREAD, Unread, has_tags
 from redstate.errors import Detached
@@ -153,13 +153,15 @@ class Anchor:
 
     def unchanged(self) -> bool:
         """Whether memory can tell that the container is what was last seen. It looks at nothing else."""
-        if self._plain is None or self.let_go:
+        if self._plain is None or (self.replacements.tick != self._born and self.let_go) or self._let_go:
             return False
         record = self.source._record
         image = record.held()
-        if image is None or in_any_transaction():
+        if image is None or transactions():
             return False
-        if image.fields.get(_keys.STATE_BYTES + self.place.name.encode()) is not self._plain:
+        held = image.containers.get(self.place.name)
+        raw = image.fields.get(_keys.STATE_BYTES + self.place.name.encode()) if held is None else held[0]
+        if raw is not self._plain:
             return False
         record.copies.counters.hits += 1
         return True

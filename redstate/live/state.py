@@ -102,6 +102,13 @@ class LiveState(LiveMapping):
                 if value is not UNCACHED:
                     copies.counters.hits += 1
                     if type(value) in NUMBERS:
+                        number = image.numbers.get(field)
+                        if (
+                            number is not None
+                            and number._born == number._replaced.tick
+                            and number._where[0] is record.origin
+                        ):
+                            return number
                         return self._number(field, value, image)
                     if value is ABSENT:
                         raise KeyError(field)
@@ -134,11 +141,9 @@ class LiveState(LiveMapping):
         return present(Anchor(self, Place(field, seen), RootBytes(raw), plain=raw))
 
     def _number(self, field: Any, value: Any, image: Image) -> Any:
-        """The number, as one that remembers where it was read; the same one until something is assigned."""
+        """The number, as one that remembers where it was read; kept, and the same one until something is assigned."""
         origin = self._record.origin
-        number = image.numbers.get(field)
-        if number is None or number._born != number._replaced.tick or number._where[0] != origin:
-            number = image.numbers[field] = counted(value, (origin, field), watched(origin))
+        number = image.numbers[field] = counted(value, (origin, field), watched(origin))
         return number
 
     def __setitem__(self, field: Any, value: Any) -> None:

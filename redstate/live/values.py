@@ -48,7 +48,7 @@ class LiveDict(LiveMapping):
         return super().__new__(cls) if isinstance(anchor, Anchor) else dict(anchor)
 
     def __init__(self, anchor: Anchor) -> None:
-        self._hold(anchor.place.seen)
+        self._fill(anchor.place.seen)
         self._anchor = anchor
 
     def _now(self, *, observe: bool = True) -> dict[Any, Any]:

@@ -182,8 +182,9 @@ class Listener:
                 next_beat = now + staleness / BEATS
             if now - max(self._copies.echo, began) > max(staleness, _SHORTEST_SILENCE):
                 raise Silent("no heartbeat came back")
-            self._signalled = False
-            session.subscribe(self._copies.take_requests(shed=due))
+            if self._signalled or due:
+                self._signalled = False
+                session.subscribe(self._copies.take_requests(shed=due))
             for descriptor in link.wait(next_beat - now):
                 if descriptor == link.fileno():
                     session.receive()
