@@ -48,8 +48,11 @@ class Copies:
         self.connected = False
         # Every place weighs at least its share, so one bound holds for both.
         self._least = max(1, self.most_bytes // self.most_entries)
-        self._holdings: LRUCache[str, Holding] = LRUCache(self.most_bytes, getsizeof=_weight)
-        self.lookup: Callable[[str], Holding | None] = self._holdings.get
+        # Every place, under the lock; and the same weighed and in order of use, where readers look without the lock. (They
+        # change its order, and nothing can be gone through while that changes.)
+        self._holdings: dict[str, Holding] = {}
+        self._recent: LRUCache[str, Holding] = LRUCache(self.most_bytes, getsizeof=_weight)
+        self.lookup: Callable[[str], Holding | None] = self._recent.get
         self._subscriptions = Subscriptions()
         self.stands: Callable[[str], bool] = self._subscriptions.stands
         self._round: list[str] = []
@@ -86,7 +89,7 @@ class Copies:
         key, holding = fill.key, fill.holding
         self.counters.misses += 1
         with self._lock:
-            now = self._holdings.peek(key)
+            now = self._holdings.get(key)
             overtaken = holding.floor != fill.floor and copy.version < holding.floor
             if now is not None and copy.version > 0:
                 now.show(copy.version)  # also where it is not kept: its reader has it
@@ -150,7 +153,7 @@ class Copies:
         with self._lock:
             if flight is not None:
                 self._land(flight)
-            holding = self._holdings.peek(key)
+            holding = self._holdings.get(key)
             if holding is None:
                 return
             held = holding.copy or holding.dropped
@@ -166,7 +169,7 @@ class Copies:
 
     def heard(self, messages: Iterable[tuple[str, int | None]]) -> None:
         """Keys that were changed, with their versions since; None where a key has none, or it is not known."""
-        peek, counters = self._holdings.peek, self.counters
+        peek, counters = self._holdings.get, self.counters
         watched: list[Changed] = []
         pinned = self._subscriptions.pinned
         dropped: list[str] = []
@@ -224,6 +227,7 @@ class Copies:
             self.connected = False
             self.counters.drops += 1
             self._holdings.clear()
+            self._recent.clear()
             self._round.clear()
             self._subscriptions.end()
 
@@ -231,10 +235,10 @@ class Copies:
         """A copy that could be served, each in its turn; None where there is none."""
         with self._lock:
             if not self._round:
-                self._round = list(self._holdings.keys())
+                self._round = list(self._holdings)
             while self._round:
                 key = self._round.pop()
-                holding = self._holdings.peek(key)
+                holding = self._holdings.get(key)
                 if holding is not None and holding.copy is not None and holding.copy.until > clock():
                     return key, holding.copy
         return None
@@ -246,7 +250,7 @@ class Copies:
         is still there, and shows something else, has missed one.
         """
         with self._lock:
-            holding = self._holdings.peek(key)
+            holding = self._holdings.get(key)
             if holding is None or holding.copy is not copy or holding.floor > copy.version:
                 return  # rightly gone meanwhile, or known to go when a change of ours has landed
             self.counters.audits += 1
@@ -301,14 +305,12 @@ class Copies:
             self.most_entries = max(self.most_entries, most_entries)
             self.most_bytes = max(self.most_bytes, most_bytes)
             self._least = max(1, self.most_bytes // self.most_entries)
-            larger: LRUCache[str, Holding] = LRUCache(self.most_bytes, getsizeof=_weight)
-            for key, holding in self._holdings.items():
+            places, self._holdings = self._holdings, {}
+            self._recent = LRUCache(self.most_bytes, getsizeof=_weight)
+            self.lookup = self._recent.get
+            for key, holding in places.items():
                 holding.weight = max(self._least, 0 if holding.copy is None else holding.copy.size)
-                if holding.weight <= larger.remaining_size():
-                    larger[key] = holding
-                else:
-                    self._subscriptions.loosen(key)
-            self._holdings, self.lookup = larger, larger.get
+                self._insert(key, holding)
 
     def forget_all(self) -> None:
         """In a forked child: nothing of the parent's is served. A thread that is not here may have held the lock."""
@@ -322,7 +324,7 @@ class Copies:
 
     def _hold(self, key: str) -> None:
         with self._lock:
-            if not self.connected or self._holdings.peek(key) is not None:
+            if not self.connected or self._holdings.get(key) is not None:
                 return
             self._subscriptions.want(key)
             self._insert(key, Holding(self._least))
@@ -342,7 +344,7 @@ class Copies:
         weight = max(self._least, copy.size)
         if weight != holding.weight:
             # Taken out first: what a place weighs must not change while it is counted.
-            self._holdings.pop(key, None)
+            self._recent.pop(key, None)
             holding.oversize = weight > self.most_bytes // 8
             holding.weight = self._least if holding.oversize else weight
             holding.copy = None if holding.oversize else copy
@@ -351,12 +353,13 @@ class Copies:
             holding.copy = copy
 
     def _insert(self, key: str, holding: Holding) -> None:
-        holdings = self._holdings
-        while holdings.remaining_size() < holding.weight:
-            evicted, _ = holdings.popitem()
+        recent = self._recent
+        while recent.remaining_size() < holding.weight:
+            evicted, _ = recent.popitem()
+            self._holdings.pop(evicted, None)
             self._subscriptions.loosen(evicted)
             self.counters.evictions += 1
-        holdings[key] = holding
+        recent[key] = self._holdings[key] = holding
 
 
 class Local:

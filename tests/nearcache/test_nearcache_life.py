@@ -173,6 +173,32 @@ def test_the_stats_tell_whether_it_serves_and_how_far_behind_it_is(open_store: A
     assert (stats.audit_mismatches, stats.reconnects, stats.drops, stats.unheld) == (0, 0, 0, 0)
 
 
+def test_the_stats_can_be_asked_for_while_threads_read(contract_url: str, prefix: str) -> None:
+    with Store.from_url(contract_url, key_prefix=prefix) as store:
+        states = [store.conversation(f"c{number}").state for number in range(20)]
+        over, failures = threading.Event(), []
+
+        def read() -> None:
+            try:
+                while not over.is_set():
+                    for state in states:
+                        state.get("a")
+            except Exception as error:  # noqa: BLE001 - the test says it
+                failures.append(error)
+
+        threads = [threading.Thread(target=read) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(200):
+            assert store.nearcache.stats().entries <= 20
+            store.nearcache.clear()
+        over.set()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert store.nearcache.stats().hits > 0
+
+
 def test_a_user_who_may_not_subscribe_is_told_once_and_reads_from_the_server(
     contract_kind: str, colour: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
