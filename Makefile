@@ -34,6 +34,10 @@ $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
 	@touch $@
 
+$(VENV)/.chaos: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group chaos
+	@touch $@
+
 demo: $(VENV)/.demo
 	@$(BIN)/redstate demo $(ARGS)
 
@@ -50,7 +54,7 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(ARGS)
 
-chaos: $(VENV)/.dev
+chaos: $(VENV)/.chaos
 	$(BIN)/python -m pytest -m chaos --timeout 3600 $(ARGS)
 
 sync: $(VENV)/.dev

@@ -48,7 +48,7 @@ class Copies:
         self.connected = False
         # Every place weighs at least its share, so one bound holds for both.
         self._least = max(1, self.most_bytes // self.most_entries)
-        # Every place, under the lock; and the same weighed and in order of use, where readers look without the lock. (They
+        # Every place, under the lock; and the same weighed and in order of use, where readers look without it. (They
         # change its order, and nothing can be gone through while that changes.)
         self._holdings: dict[str, Holding] = {}
         self._recent: LRUCache[str, Holding] = LRUCache(self.most_bytes, getsizeof=_weight)
