@@ -49,7 +49,8 @@ class Place:
     def __init__(self, name: str, seen: Any, parent: Place | None = None, step: Step = None, outer: Any = None) -> None:
         self.name = name
         self.parent = parent
-        self._level = Level(step, seen, outer)
+        # A named tuple's own way to be made takes twice as long, and this is made for every look at a container.
+        self._level = tuple.__new__(Level, (step, seen, outer))
 
     @property
     def seen(self) -> Any:

@@ -85,7 +85,9 @@ class LiveDict(LiveMapping):
             now = self._now(observe=False)
             if type(now.get(key)) not in CONTAINERS:
                 anchor.observe()
-        value = alive(anchor, key, now)
+        value = now[key]
+        if type(value) in CONTAINERS:
+            return alive(anchor, key, now)
         # Only brackets can stand left of ``+=``, so only they make numbers that remember where they were read.
         return counted(value, anchor.where(key), anchor.replacements) if type(value) in NUMBERS else value
 
