@@ -25,7 +25,7 @@ from redstate.calls.cart_limits import CartLimits
 from redstate.calls.record import milliseconds
 from redstate.embedded import EmbeddedServer
 from redstate.nearcache.joining import LoopJoins
-from redstate.nearcache.shared import attach
+from redstate.nearcache.shared import NearCache, attach
 from redstate.schema.definition import Schema, as_schema
 from redstate.transport.aio import AsyncTransport
 from redstate.transport.base import forget_at_fork
@@ -69,8 +69,6 @@ class AsyncStore:
         forget_at_fork(self._writers)
         self.nearcache = attach(endpoint, settings)
         self._local = self.nearcache.local
-        # Also where the store is just dropped: the last one of a near cache ends its thread.
-        self._abandon = weakref.finalize(self, self.nearcache.abandon)
         # None of them knows the store, so that one that is just dropped goes at once.
         self._record = functools.partial(
             AsyncRecord,
@@ -86,6 +84,8 @@ class AsyncStore:
             settings.max_staleness or DEFAULT_STALENESS,
             updates=settings.customer_sync == "update",
         )
+        # Also where the store is just dropped: the last one of a near cache ends its thread.
+        self._abandon = weakref.finalize(self, _abandon, self.nearcache, self._watches)
         record = self._record("", ttl_ms=1, timeout=settings.timeout)
         self.cache = AsyncCache(settings.key_prefix, record)
         self.cached = self.cache.cached
@@ -280,3 +280,9 @@ class AsyncStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _abandon(nearcache: NearCache, watches: AsyncWatches) -> None:
+    """A store was collected without being closed."""
+    watches.abandon()
+    nearcache.abandon()

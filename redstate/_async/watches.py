@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from redstate._async.record import AsyncRecord
 from redstate.calls import customer as customer_calls
 from redstate.calls import record as record_calls
 from redstate.calls.customer import CustomerWatch
-from redstate.errors import RedstateError
+from redstate.errors import StoreError
 from redstate.nearcache.copies import Copies
 from redstate.nearcache.signals import LoopSignal, called_and_awaited
 from redstate.transport.base import forget_at_fork
@@ -45,7 +46,7 @@ class AsyncWatches:
     def keep(self, key: str) -> None:
         """A customer is read through this store: where the strategy is to update, it is fetched when it changes."""
         if self._updates and not self._signal.stopped:
-            self._copies.refresh_by(self._signal.ring)
+            self._copies.refresh_by(self._signal)
             self._signal.start(self._work)
 
     async def add(self, record: AsyncRecord, customer_id: str, callback: Callable[[Any], Any]) -> CustomerWatch:
@@ -71,21 +72,36 @@ class AsyncWatches:
 
     def close(self) -> None:
         """End every watch."""
-        self._copies.refresh_no_more_by(self._signal.ring)
         for watches in list(self._watches.values()):
             for watch in list(watches):
                 watch.close()
         self._signal.stop()
 
+    def abandon(self) -> None:
+        """The store was collected without being closed: the worker ends at its next look. No lock is taken."""
+        self._signal.stopped = True
+
     async def _work(self) -> None:
+        next_round = time.monotonic() + self._every
         while not self._signal.stopped:
-            rung = await self._signal.rung(self._every)
-            for key in rung or list(self._watches):
-                try:
-                    await self._look(key, certainly=key in rung)
-                except RedstateError as error:
-                    # The server cannot be asked just now. The next look comes by itself.
-                    logger.debug("%s could not be looked at: %s", key, error)
+            rung = await self._signal.rung(max(0.0, next_round - time.monotonic()))
+            looks = dict.fromkeys(rung, True)
+            if time.monotonic() >= next_round:
+                # Whatever is watched, in case a message was lost; however much rings meanwhile.
+                next_round = time.monotonic() + self._every
+                looks = {**dict.fromkeys(self._watches, False), **looks}
+            for key, certainly in looks.items():
+                await self._look_safely(key, certainly=certainly)
+
+    async def _look_safely(self, key: str, *, certainly: bool) -> None:
+        try:
+            await self._look(key, certainly=certainly)
+        except StoreError as error:
+            # The server cannot be asked just now. The next look comes by itself.
+            logger.debug("%s could not be looked at: %s", key, error)
+        except Exception:
+            # Of one customer, say one that is corrupt: the others are still to be looked at.
+            logger.exception("%s is watched and could not be looked at", key)
 
     async def _look(self, key: str, *, certainly: bool) -> None:
         """Fetch what was changed, and tell of it."""

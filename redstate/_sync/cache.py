@@ -216,8 +216,8 @@ class Cache:
             while True:
                 fill = self._begin(name)
                 claim = self._record.ask(cache_calls.claim(name, token, lease_ms, rejected))
+                self._keep(name, fill, claim.found)
                 if claim.entry is not None:
-                    self._keep(fill, claim.found)
                     if self._in_force(claim.entry):
                         return claim
                     rejected = claim.entry.id
@@ -292,10 +292,7 @@ class Cache:
             return entry
         fill = self._begin(name, fresh)
         found = self._record.ask(cache_calls.get(name))
-        self._keep(fill, found)
-        if fill is None:
-            # It may be newer than the copy that memory was not to serve.
-            self._record.copies.forget(name)
+        self._keep(name, fill, found)
         return None if found is None else found.entry
 
     def _mark(self, tag: str, fresh: bool) -> bytes | None:
@@ -327,8 +324,11 @@ class Cache:
             return None
         return local.copies.begin(name, local.longest)
 
-    def _keep(self, fill: Fill | None, found: Found | None) -> None:
-        if fill is not None and found is not None and found.fresh > 0:
+    def _keep(self, name: str, fill: Fill | None, found: Found | None) -> None:
+        if fill is None:
+            # What was found may be newer than the copy that memory was not to serve.
+            self._record.copies.forget(name)
+        elif found is not None and found.fresh > 0:
             kept = Kept(found.entry, fill.since, fill.since + found.fresh)
             self._record.copies.complete(fill, kept)
 

@@ -132,12 +132,14 @@ class Record:
         writers = self._writers
         timeout = self.timeout
         copies = self.copies
-        # A change of what is in memory is made there, too, as long as nobody else changed it in between.
-        flight = copies.take_off(call.key) if copies.connected else None
+        flight: Flight | None = None
         operation = writers.begin(call.key) if op_id is None else writers.repeat(call.key, op_id)
         if operation is None:
             operation, timeout = writers.turn(call.key, timeout)
         try:
+            # A change of what is in memory is made there, too, as long as nobody else changed it in between.
+            if copies.connected:
+                flight = copies.take_off(call.key)
             # Most changes have no condition: not one more call for them.
             conditions = ""
             if expected_version is not None or self._conditional:
@@ -164,6 +166,7 @@ class Record:
             copies.crash(flight, call.key)
             error = mutation_error(reply, call, operation, expected_version)
         except ValueError:
+            copies.crash(flight, call.key)
             # A number that is none can only come out of the record.
             raise CorruptState(f"{call.key} holds bytes that redstate did not write", key=call.key, field="") from None
         raise error
@@ -214,14 +217,13 @@ class Record:
         copies = self.copies
         if not fresh:
             image = self.held()
-            if image is None:
-                image = self._fetched()
-            elif min_version is not None and image.version < min_version:
-                copies.counters.bypassed("min_version")
-                image = None
-            else:
-                copies.counters.hits += 1
             if image is not None:
+                copies.counters.hits += 1
+            else:
+                image = self._fetched()
+            if image is not None and min_version is not None and image.version < min_version:
+                copies.counters.bypassed("min_version")
+            elif image is not None:
                 found = call.of_image(image, clock())
                 if found is not UNDECIDED:
                     return found
@@ -252,18 +254,23 @@ class Record:
         if not longest:
             self.copies.counters.bypassed("off")
             return None
-        joined: Image | None = self._joins.join(self.key, clock() + self.timeout)
-        if joined is not None:
+        began = clock()
+        deadline = began + self.timeout
+        joined: Image | None = self._joins.join(
+            self.key, self.copies.lookup(self.key), oldest=began - longest, deadline=deadline
+        )
+        # It may have been on its way for long.
+        if joined is not None and joined.since > clock() - longest:
             self.copies.counters.joins += 1
             return joined
         fill: Fill | None = self.copies.begin(self.key, longest)
         if fill is None:
             return None
-        fill.patience = self.timeout
+        fill.patience = max(0.001, deadline - fill.since)
         fetch, image = self._joins.lead(fill), None
         try:
             call = image_calls.read(self.key, fill.since)
-            reply = self._exchange(call)
+            reply = self._exchange(call, fill.patience)
             if type(reply) is ReplyError:
                 return None  # the read itself will be refused, and says what it was after
             image = call.parse(reply)
@@ -286,14 +293,14 @@ class Record:
         return image
 
     def _reply(self, call: Query[T]) -> Any:
-        reply = self._exchange(call)
+        reply = self._exchange(call, self.timeout)
         if type(reply) is ReplyError:
             raise query_error(reply, call)
         return reply
 
-    def _exchange(self, call: Query[T]) -> Any:
+    def _exchange(self, call: Query[T], timeout: float) -> Any:
         try:
-            return self._transport.call(pack_words(call.words), self.timeout, call.script)
+            return self._transport.call(pack_words(call.words), timeout, call.script)
         except ReplyLost:
             raise CallTimeout(f"A call on {call.key} was not answered within {self.timeout:g} s") from None
 

@@ -26,7 +26,7 @@ from redstate.calls.cart_limits import CartLimits
 from redstate.calls.record import milliseconds
 from redstate.embedded import EmbeddedServer
 from redstate.nearcache.joining import ThreadJoins
-from redstate.nearcache.shared import attach
+from redstate.nearcache.shared import NearCache, attach
 from redstate.schema.definition import Schema, as_schema
 from redstate.transport.base import forget_at_fork
 from redstate.transport.sync import SyncTransport
@@ -70,8 +70,6 @@ class Store:
         forget_at_fork(self._writers)
         self.nearcache = attach(endpoint, settings)
         self._local = self.nearcache.local
-        # Also where the store is just dropped: the last one of a near cache ends its thread.
-        self._abandon = weakref.finalize(self, self.nearcache.abandon)
         # None of them knows the store, so that one that is just dropped goes at once.
         self._record = functools.partial(
             Record,
@@ -87,6 +85,8 @@ class Store:
             settings.max_staleness or DEFAULT_STALENESS,
             updates=settings.customer_sync == "update",
         )
+        # Also where the store is just dropped: the last one of a near cache ends its thread.
+        self._abandon = weakref.finalize(self, _abandon, self.nearcache, self._watches)
         record = self._record("", ttl_ms=1, timeout=settings.timeout)
         self.cache = Cache(settings.key_prefix, record)
         self.cached = self.cache.cached
@@ -281,3 +281,9 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _abandon(nearcache: NearCache, watches: Watches) -> None:
+    """A store was collected without being closed."""
+    watches.abandon()
+    nearcache.abandon()

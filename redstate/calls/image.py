@@ -12,8 +12,11 @@ from redstate.calls.record import Snapshot, snapshot_of, version_number
 
 _READ = _scripts.load("record_read")
 
-# What a field costs beside its bytes: two objects and its place in a dict (CPython 3.11, sys.getsizeof).
-_FIELD_BYTES = 150
+# What a field costs beside its bytes: two objects and its place in a dict, and its value once that was decoded
+# (CPython 3.11, sys.getsizeof).
+_FIELD_BYTES = 250
+# For how many seconds the server's clock can be told from ours: they may drift, or be set.
+_CLOCK_HOLDS = 30.0
 _IMAGE_BYTES = 600
 
 
@@ -66,6 +69,10 @@ class Image:
         self._server_us, self._asked = clocks
         self.received = self._asked
         self._snapshot: Snapshot | None = None
+
+    def tells_time(self, now: float) -> bool:
+        """Whether the server's clock was seen lately enough to go by it."""
+        return now - self._asked < _CLOCK_HOLDS
 
     def server_time_at_most(self, now: float) -> int:
         """The server's clock in microseconds at ``now`` of ours; ahead of it by a round trip at most, never behind."""
@@ -125,6 +132,8 @@ class Image:
 
         What changes without a new version does not count.
         """
+        if found is not None and self.version == 0:
+            return found.get(b"v") == found.get(b"d")  # nothing, or what is left of something
         return found is not None and _versioned(found) == _versioned(self.fields)
 
 

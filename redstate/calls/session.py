@@ -122,7 +122,9 @@ def read(codec: Codec, key: str) -> Read[SessionUser | str]:
         session, user = image.fields.get(b"u", b""), image.fields.get(b"ud", b"")
         # Only that it surely is live can be seen from here; why it is not, and whether it was touched since, cannot.
         server_time = b"%016d" % image.server_time_at_most(now)
-        if len(session) != 64 or not session.isdigit() or min(session[:16], session[16:32]) <= server_time:
+        if not image.tells_time(now) or len(session) != 64 or not session.isdigit():
+            return UNDECIDED
+        if min(session[:16], session[16:32]) <= server_time:
             return UNDECIDED
         return _user(codec, key, session, user)
 

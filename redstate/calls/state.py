@@ -74,8 +74,7 @@ def remembered(codec: Codec, key: str, name: str, image: Image) -> Any:
     """A field's value in an image, kept there for the next look; UNCACHED where it can be changed, and takes a copy."""
     raw = image.fields.get(_keys.state_field(name).encode())
     if raw is None:
-        image.values[name] = ABSENT
-        return ABSENT
+        return ABSENT  # not kept: there is no end to names of what is not there
     if raw[:1] == b"[" or (raw[:1] == b"{" and not raw.startswith(_TAGGED)):
         return UNCACHED
     value = codec.decode(raw, key=key, field=_keys.STATE + name)

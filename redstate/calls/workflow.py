@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from redstate import _keys, _scripts
-from redstate._call import RESULT, Mutation, Read, Word
+from redstate._call import RESULT, UNDECIDED, Mutation, Read, Undecided, Word
 from redstate._codec import Codec
 from redstate.calls.image import Image
 from redstate.calls.record import version_number
@@ -158,7 +158,9 @@ def read(codec: Codec, key: str, workflow: Workflow) -> Read[Seen]:
         now, size, rest = reply[16:].split(b" ", 2)
         return version_number(reply[:16]), seen(int(now), rest[: int(size)], rest[int(size) :])
 
-    def of_image(image: Image, now: float) -> Seen:
+    def of_image(image: Image, now: float) -> Seen | Undecided:
+        if not image.tells_time(now):
+            return UNDECIDED
         header, data = (image.fields.get(name.encode(), b"") for name in (header_field, data_field))
         # No time is over before the server says so.
         return seen(image.server_time_at_least(now), header, data)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from cachebox import LRUCache
 
@@ -19,6 +19,15 @@ from redstate.nearcache.stats import Counters
 from redstate.nearcache.subscriptions import Changed, Subscriptions
 
 NEVER = float("-inf")
+
+
+class Refresher(Protocol):
+    """Who fetches customers anew; see ``signals``."""
+
+    stopped: bool
+
+    def ring(self, key: str) -> None:
+        """The customer is to be fetched."""
 
 
 class Copies:
@@ -56,7 +65,7 @@ class Copies:
         self._subscriptions = Subscriptions()
         self.stands: Callable[[str], bool] = self._subscriptions.stands
         self._round: list[str] = []
-        self._refreshers: list[Callable[[str], None]] = []
+        self._refreshers: list[Refresher] = []
 
     # What readers do
 
@@ -99,9 +108,9 @@ class Copies:
             if overtaken or holding.resets != fill.resets or copy.version < 0:
                 self.counters.late_fills += 1
                 return
-            held = holding.copy
-            if held is not None and held.version > copy.version:
-                return
+            if copy.version < holding.floor:
+                # Nothing was heard, so the record is gone, or the server has lost it; other replies may not know yet.
+                holding.reset()
             holding.floor = holding.seen = copy.version
             self._put(key, holding, copy)
 
@@ -111,7 +120,8 @@ class Copies:
         if holding is None:
             return
         with self._lock:
-            if version < 0:
+            # An older one than is held: the record is gone, or the server has lost it.
+            if version < 0 or (holding.copy is not None and version < holding.copy.version):
                 holding.reset()
             else:
                 holding.show(version)
@@ -157,6 +167,7 @@ class Copies:
             if holding is None:
                 return
             held = holding.copy or holding.dropped
+            holding.oversize = False
             holding.floor, holding.seen = max(holding.floor, version), max(holding.seen, version)
             if held is None or held.version >= version:
                 return
@@ -175,7 +186,7 @@ class Copies:
         dropped: list[str] = []
         with self._lock:
             # One of the stores fetches it for all.
-            refresh = self._refreshers[0] if self._refreshers else None
+            refresh = next((one.ring for one in self._refreshers if not one.stopped), None)
             for key, version in messages:
                 if pinned and key in pinned:
                     watched += pinned[key]
@@ -231,16 +242,22 @@ class Copies:
             self._round.clear()
             self._subscriptions.end()
 
-    def next_to_audit(self) -> tuple[str, Copy] | None:
-        """A copy that could be served, each in its turn; None where there is none."""
+    def next_to_audit(self, longest: float) -> tuple[str, Copy] | None:
+        """A copy that could be served, each in its turn; None where there is none.
+
+        Args:
+            longest: D, in seconds.
+        """
+        now = clock()
         with self._lock:
             if not self._round:
                 self._round = list(self._holdings)
             while self._round:
                 key = self._round.pop()
                 holding = self._holdings.get(key)
-                if holding is not None and holding.copy is not None and holding.copy.until > clock():
-                    return key, holding.copy
+                copy = None if holding is None else holding.copy
+                if copy is not None and copy.until > now < copy.since + longest:
+                    return key, copy
         return None
 
     def audited(self, key: str, copy: Copy, found: Any) -> None:
@@ -253,6 +270,8 @@ class Copies:
             holding = self._holdings.get(key)
             if holding is None or holding.copy is not copy or holding.floor > copy.version:
                 return  # rightly gone meanwhile, or known to go when a change of ours has landed
+            if copy.until <= clock():
+                return
             self.counters.audits += 1
             if copy.agrees(found):
                 return
@@ -277,17 +296,12 @@ class Copies:
         with self._lock:
             self._subscriptions.unpin(key, changed, self._holdings.__contains__)
 
-    def refresh_by(self, refresh: Callable[[str], None]) -> None:
-        """Call ``refresh`` with customers whose copies were dropped because another process changed them."""
+    def refresh_by(self, refresher: Refresher) -> None:
+        """Tell one of the refreshers of customers whose copies were dropped because another process changed them."""
         with self._lock:
-            if refresh not in self._refreshers:
-                self._refreshers.append(refresh)
-
-    def refresh_no_more_by(self, refresh: Callable[[str], None]) -> None:
-        """The opposite of ``refresh_by``."""
-        with self._lock:
-            if refresh in self._refreshers:
-                self._refreshers.remove(refresh)
+            if refresher not in self._refreshers:
+                # Those of stores that are gone are left out on this occasion.
+                self._refreshers = [one for one in self._refreshers if not one.stopped] + [refresher]
 
     # The rest
 
@@ -314,6 +328,7 @@ class Copies:
 
     def forget_all(self) -> None:
         """In a forked child: nothing of the parent's is served. A thread that is not here may have held the lock."""
+        self.counters = Counters()
         self._begin_empty()
 
     def room(self) -> tuple[int, int]:
@@ -331,9 +346,11 @@ class Copies:
         self._wake()
 
     def _land(self, flight: Flight) -> None:
-        holding = flight.holding
+        if flight.landed:
+            return
+        holding, flight.landed = flight.holding, True
         holding.flying -= 1
-        if holding.excused and not holding.flying:
+        if not holding.flying:
             holding.excused = 0
             if holding.copy is not None and holding.copy.version < holding.floor:
                 # It was another's change after all, unless it is this one, which then goes on from here.

@@ -66,6 +66,8 @@ class Holding:
 
     def show(self, version: int) -> None:
         """Somebody in this process sees this version: from here on nobody is shown an older one."""
+        if version > self.floor:
+            self.oversize = False
         self.floor, self.seen = max(self.floor, version), max(self.seen, version)
         if self.copy is not None and self.copy.version < version:
             self.drop()
@@ -103,13 +105,15 @@ class Flight:
 
     Attributes:
         sent: when it was sent, at the earliest.
+        landed: whether it is over.
     """
 
-    __slots__ = ("holding", "sent")
+    __slots__ = ("holding", "landed", "sent")
 
     def __init__(self, holding: Holding, sent: float) -> None:
         self.holding = holding
         self.sent = sent
+        self.landed = False
 
 
 class Fill:
@@ -130,11 +134,16 @@ class Fill:
         self.resets = holding.resets
         self.since = since
 
-    def serves(self, deadline: float) -> bool:
-        """Whether what it brings will do for who asks now, and must be told by ``deadline``.
+    def serves(self, place: Holding | None, oldest: float, deadline: float) -> bool:
+        """Whether what it brings will do for who asks now.
 
-        Nothing was heard since it began, so it brings whatever anybody here has written or seen.
+        If nothing was heard since it began, it brings whatever anybody here has written or seen.
+
+        Args:
+            place: of the key, by now; another one if everything was dropped meanwhile.
+            oldest: it must have begun after that, or what it brings may be too old.
+            deadline: when the asker must be told.
         """
         holding = self.holding
-        untouched = holding.floor == self.floor and holding.resets == self.resets
-        return untouched and self.since + self.patience <= deadline
+        untouched = place is holding and holding.floor == self.floor and holding.resets == self.resets
+        return untouched and self.since > oldest and self.since + self.patience <= deadline

@@ -6,7 +6,8 @@ import asyncio
 import threading
 from typing import Any
 
-from redstate.nearcache.holding import Fill
+from redstate.nearcache.clock import clock
+from redstate.nearcache.holding import Fill, Holding
 from redstate.transport.base import forget_at_fork
 
 
@@ -31,15 +32,15 @@ class LoopJoins:
         """In a forked child nobody fetches."""
         self._under_way: dict[str, LoopFetch] = {}
 
-    async def join(self, key: str, deadline: float) -> Any:
+    async def join(self, key: str, place: Holding | None, *, oldest: float, deadline: float) -> Any:
         """What another task fetches at the moment, if it will do for who asks now; None: fetch it yourself.
 
         Args:
             key: of what.
-            deadline: when the caller must be told, on the clock of copies.
+            place, oldest, deadline: see :meth:`Fill.serves`.
         """
         fetch = self._under_way.get(key)
-        if fetch is None or not fetch.fill.serves(deadline):
+        if fetch is None or not fetch.fill.serves(place, oldest, deadline):
             return None
         # Shielded: who gives up waiting does not end it for the others.
         return await asyncio.shield(fetch.future)
@@ -78,12 +79,12 @@ class ThreadJoins:
     def forget(self) -> None:
         self._under_way: dict[str, ThreadFetch] = {}
 
-    def join(self, key: str, deadline: float) -> Any:
+    def join(self, key: str, place: Holding | None, *, oldest: float, deadline: float) -> Any:
         fetch = self._under_way.get(key)
-        if fetch is None or not fetch.fill.serves(deadline):
+        if fetch is None or not fetch.fill.serves(place, oldest, deadline):
             return None
-        # Its leader is done by then, unless an interrupt has taken it away in the middle.
-        fetch.over.wait(fetch.fill.patience)
+        # Its leader is done before, unless an interrupt has taken it away in the middle.
+        fetch.over.wait(max(0.0, deadline - clock()))
         return fetch.copy
 
     def lead(self, fill: Fill) -> ThreadFetch:

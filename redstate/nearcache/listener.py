@@ -19,7 +19,7 @@ from typing import Any
 from redstate import _keys
 from redstate._discovery import Endpoint
 from redstate._replies import ReplyError, server_error
-from redstate.errors import AuthenticationFailed, PermissionDenied, RedstateError
+from redstate.errors import AuthenticationFailed, PermissionDenied, RedstateError, ServerUnavailable
 from redstate.nearcache.clock import clock
 from redstate.nearcache.copies import Copies
 from redstate.nearcache.holding import Copy
@@ -78,11 +78,6 @@ class Listener:
         self._signalled = False
         self._refusal: Exception | None = None
 
-    @property
-    def refusal(self) -> Exception | None:
-        """Why there is no connection; None where there is one, or none was tried."""
-        return self._refusal
-
     def wake(self) -> None:
         """There is something to subscribe to. Starts the thread if need be; never blocks."""
         if self._thread is None:
@@ -118,8 +113,13 @@ class Listener:
                 for one in self._wakers:
                     one.setblocking(False)
                 name = f"redstate-near-cache-{self._prefix}"
-                self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=name, daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as failure:  # the process may have no more threads, or is about to end
+                    self._refused(failure)
+                    return
+                self._thread = thread
 
     def _run(self) -> None:
         assert self._wakers is not None
@@ -147,7 +147,7 @@ class Listener:
                 self._copies.link_down()
                 link.close()
         except (ConnectionBroken, OSError) as failure:
-            self._refused(base.no_connection(self._endpoint.address, failure))
+            self._refused(_broken(self._endpoint.address, failure))
         except RedstateError as failure:
             self._refused(failure)
             if isinstance(failure, (PermissionDenied, AuthenticationFailed)):
@@ -178,7 +178,7 @@ class Listener:
             now, staleness = clock(), self._staleness()
             due = now >= next_beat
             if due:
-                session.beat(now)
+                session.beat(now, staleness)
                 next_beat = now + staleness / BEATS
             if now - max(self._copies.echo, began) > max(staleness, _SHORTEST_SILENCE):
                 raise Silent("no heartbeat came back")
@@ -187,7 +187,8 @@ class Listener:
                 session.subscribe(self._copies.take_requests(shed=due))
             for descriptor in link.wait(next_beat - now):
                 if descriptor == link.fileno():
-                    session.receive()
+                    if session.receive():
+                        self._signalled = True  # there may be watched keys to subscribe to
                     if session.ready and self._refusal is not None:
                         logger.info("The near cache is on again")
                         self._refusal = None
@@ -221,13 +222,13 @@ class _Session:
         self._replies: deque[tuple[str, Copy] | None] = deque()
         link.send("SUBSCRIBE", channel)
 
-    def beat(self, now: float) -> None:
-        """Send a heartbeat, and compare a copy with the server."""
+    def beat(self, now: float, longest: float) -> None:
+        """Send a heartbeat, and compare a copy that D lets be served with the server."""
         number = b"%d" % next(self._numbers)
         self._beats.append((number, now))
         self._replies.append(None)
         self._link.send("PUBLISH", self._channel, number)
-        found = self._copies.next_to_audit() if self.ready else None
+        found = self._copies.next_to_audit(longest) if self.ready else None
         if found is not None:
             key, copy = found
             self._replies.append(found)
@@ -238,11 +239,18 @@ class _Session:
         for wanted, group in itertools.groupby(requests, key=lambda request: request[0]):
             self._link.send_to_channels("SUBSCRIBE" if wanted else "UNSUBSCRIBE", [key for _, key in group])
 
-    def receive(self) -> None:
-        """Take in what has come, in order. It does nothing else: a subscriber that is slow is cut off."""
+    def receive(self) -> bool:
+        """Take in what has come, in order. It does nothing else: a subscriber that is slow is cut off.
+
+        Returns whether that was the first echo.
+        """
+        was_ready = self.ready
         heard: list[tuple[str, int | None]] = []
         for item in self._link.receive():
             if not is_push(item):
+                # What was published before the reply must have had its effect, or an audit would be deceived.
+                self._copies.heard(heard)
+                heard = []
                 self._replied(item)
             elif item[0] == b"message":
                 if item[1] == self._channel_bytes:
@@ -256,6 +264,7 @@ class _Session:
                 self._copies.confirm(item[1].decode("utf-8", "replace"))
         if heard:
             self._copies.heard(heard)
+        return self.ready and not was_ready
 
     def _echoed(self, number: bytes) -> None:
         while self._beats:
@@ -276,6 +285,11 @@ class _Session:
         audit = self._replies.popleft() if self._replies else None
         if audit is not None:
             self._copies.audited(*audit, None if failed else reply)
+
+
+def _broken(address: str, failure: BaseException) -> ServerUnavailable:
+    reason = getattr(failure, "strerror", None) or str(failure) or "the other side closed it"
+    return ServerUnavailable(f"The connection to {address} broke: {reason}", next_step="", address=address)
 
 
 def _version(payload: bytes) -> int | None:

@@ -40,10 +40,10 @@ class Shared:
         self.listener.wake()
 
     def _unused(self) -> bool:
-        if self.in_use:
-            return False
-        _sweep()
-        return True
+        if not self.in_use:
+            _sweep()
+        # A store may have come in between.
+        return not self.in_use
 
     def forget(self) -> None:
         """In a forked child: empty, and with a thread of its own once there is something to hear."""

@@ -59,15 +59,17 @@ class ThreadSignal:
         self.forget()
 
     def forget(self) -> None:
+        self._lock = threading.Lock()
         self._event = threading.Event()
         self._thread: threading.Thread | None = None
         self._rung: set[str] = set()
         self.stopped = False
 
     def start(self, work: Callable[[], None]) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=work, name="redstate-watches", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=work, name="redstate-watches", daemon=True)
+                self._thread.start()
 
     def stop(self) -> None:
         self.stopped = True
