@@ -32,8 +32,8 @@ class Image:
         size: about how many bytes it takes in memory.
         values: decoded state fields that cannot be changed, so that they need not be decoded again.
         numbers: the same as live numbers, for whoever reads them by brackets.
-        containers: the bytes of dicts and lists of nothing but such, texts and numbers, and these decoded: they are
-            looked at and never handed out.
+        containers: the bytes of dicts and lists of nothing but such, texts and numbers, these decoded, and whether
+            there are further ones inside: they are looked at and never handed out.
         kept: what lasts as long as the image does.
     """
 
@@ -64,7 +64,7 @@ class Image:
         self.values: dict[str, Any] = {}
         self.numbers: dict[str, Any] = {}
         self.kept: object = None
-        self.containers: dict[str, tuple[bytes, Any]] = {}
+        self.containers: dict[str, tuple[bytes, Any, bool]] = {}
         # The server's clock in microseconds, and ours when it was asked.
         self._server_us, self._asked = clocks
         self.received = self._asked

@@ -89,15 +89,17 @@ def has_tags(raw: bytes) -> bool:
     return _TAG in raw
 
 
-def contained(codec: Codec, key: str, name: str, image: Image) -> tuple[bytes, Any] | None:
-    """A field's bytes in an image, and the dict or list that they are, which is kept there and must only be looked at.
+def contained(codec: Codec, key: str, name: str, image: Image) -> tuple[bytes, Any, bool] | None:
+    """A field's bytes in an image, the dict or list that they are, and whether that may hold further ones.
 
-    None where it holds what could be changed in the looking: a set, a dataclass.
+    It is kept there and must only be looked at. None where it holds what could be changed in the looking: a set, a
+    dataclass.
     """
     raw = image.fields[_keys.state_field(name).encode()]
     if has_tags(raw):
         return None
-    held = image.containers[name] = raw, codec.decode(raw, key=key, field=_keys.STATE + name)
+    deep = raw.count(b"[") + raw.count(b"{") > 1
+    held = image.containers[name] = raw, codec.decode(raw, key=key, field=_keys.STATE + name), deep
     return held
 
 

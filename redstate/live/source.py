@@ -68,7 +68,18 @@ class Source(Protocol):
 class Anchor:
     """A container inside the state: where it stands, and the bytes of its field as they were last seen."""
 
-    __slots__ = ("_born", "_in_place", "_let_go", "_located", "_plain", "place", "replacements", "root", "source")
+    __slots__ = (
+        "_born",
+        "_in_place",
+        "_let_go",
+        "_located",
+        "_plain",
+        "_shared",
+        "place",
+        "replacements",
+        "root",
+        "source",
+    )
 
     def __init__(
         self,
@@ -78,6 +89,7 @@ class Anchor:
         *,
         let_go: bool = False,
         plain: bytes | None = None,
+        shared: bool = False,
     ) -> None:
         self.source = source
         self.place = place
@@ -85,6 +97,8 @@ class Anchor:
         # The very bytes in which the place was last found, where they hold nothing that a caller could change: while
         # memory has them, what was seen is what there is.
         self._plain = plain
+        # Whether others look at the very containers inside of what was seen.
+        self._shared = shared
         self.replacements = watched(source._record.origin)
         self._born = self.replacements.tick
         # The tick at which it was last found where it stands.
@@ -131,7 +145,12 @@ class Anchor:
     def inside(self, step: Any, outer: Any) -> Anchor:
         """The anchor of a container that this one holds, or held when it was ``outer``."""
         plain = self._plain if outer is self.place.seen else None
-        return Anchor(self.source, self.place.inside(step, outer), self.root, let_go=self.let_go, plain=plain)
+        inner = self.place.inside(step, outer)
+        return Anchor(self.source, inner, self.root, let_go=self.let_go, plain=plain, shared=self._shared)
+
+    def for_storage(self) -> Any:
+        """What was last seen, for the storage that code in C takes things out of, past every method."""
+        return own_copy(self.place.seen) if self._shared else self.place.seen
 
     def in_transaction(self) -> bool:
         """Whether the running code collects changes of this record."""

@@ -137,8 +137,8 @@ class LiveState(LiveMapping):
                 return UNCACHED
             # Kept as long as the image is, so that it need not be made for each look.
             image.kept = watched(record.origin)
-        raw, seen = held
-        return present(Anchor(self, Place(field, seen), RootBytes(raw), plain=raw))
+        raw, seen, deep = held
+        return present(Anchor(self, Place(field, seen), RootBytes(raw), plain=raw, shared=deep))
 
     def _number(self, field: Any, value: Any, image: Image) -> Any:
         """The number, as one that remembers where it was read; kept, and the same one until something is assigned."""

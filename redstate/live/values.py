@@ -48,7 +48,7 @@ class LiveDict(LiveMapping):
         return super().__new__(cls) if isinstance(anchor, Anchor) else dict(anchor)
 
     def __init__(self, anchor: Anchor) -> None:
-        self._fill(anchor.place.seen)
+        self._fill(anchor.for_storage())
         self._anchor = anchor
 
     def _now(self, *, observe: bool = True) -> dict[Any, Any]:
@@ -61,7 +61,7 @@ class LiveDict(LiveMapping):
         return now
 
     def _mirror(self) -> None:
-        self._hold(self._anchor.place.seen)
+        self._hold(self._anchor.for_storage())
 
     def _change(self, change: Callable[[dict[Any, Any]], Any], *, observe: bool = False) -> Any:
         result = self._anchor.change(change, observe=observe)
@@ -155,7 +155,7 @@ class LiveList(list[Any]):
         return super().__new__(cls) if isinstance(anchor, Anchor) else list(anchor)
 
     def __init__(self, anchor: Anchor) -> None:
-        super().__init__(anchor.place.seen)
+        super().__init__(anchor.for_storage())
         self._anchor = anchor
 
     def _now(self) -> list[Any]:
@@ -168,7 +168,7 @@ class LiveList(list[Any]):
         return now
 
     def _mirror(self) -> None:
-        list.__setitem__(self, slice(None), self._anchor.place.seen)
+        list.__setitem__(self, slice(None), self._anchor.for_storage())
 
     def _change(self, change: Callable[[list[Any]], Any], *, observe: bool = False) -> Any:
         result = self._anchor.change(change, observe=observe)

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import servers
@@ -226,36 +227,56 @@ def under_way(copies: Copies) -> Fill:
     return begun
 
 
+def join(joins: Any, copies: Copies, patience: float) -> Any:
+    now = clock()
+    return joins.join(KEY, copies.lookup(KEY), oldest=now - D, deadline=now + patience)
+
+
 def test_threads_wait_for_what_one_of_them_fetches(copies: Copies) -> None:
     joins, found = ThreadJoins(), []
     begun = under_way(copies)
     fetch = joins.lead(begun)
-    waiting = threading.Thread(target=lambda: found.append(joins.join(KEY, clock() + 5)))
+    waiting = threading.Thread(target=lambda: found.append(join(joins, copies, 5)))
     waiting.start()
     joins.done(fetch, "copy")
     waiting.join(5)
     assert found in (["copy"], [None])  # None: it came when all was over
-    assert joins.join(KEY, clock() + 5) is None
+    assert join(joins, copies, 5) is None
 
 
 def test_nobody_joins_a_fetch_that_may_bring_less_than_he_knows_of(copies: Copies) -> None:
     joins, begun = ThreadJoins(), under_way(copies)
     joins.lead(begun)
     copies.heard([(KEY, 11)])
-    assert joins.join(KEY, clock() + 5) is None
+    assert join(joins, copies, 5) is None
+
+
+def test_nobody_joins_a_fetch_that_began_before_everything_was_dropped(copies: Copies) -> None:
+    joins = ThreadJoins()
+    joins.lead(under_way(copies))
+    copies.link_down()
+    copies.link_up()
+    assert join(joins, copies, 5) is None
+
+
+def test_nobody_joins_a_fetch_that_began_too_long_ago(copies: Copies) -> None:
+    joins, begun = ThreadJoins(), under_way(copies)
+    begun.since -= D + 0.001
+    joins.lead(begun)
+    assert join(joins, copies, 50) is None
 
 
 def test_nobody_joins_a_fetch_that_may_take_longer_than_he_can_wait(copies: Copies) -> None:
     joins, begun = ThreadJoins(), under_way(copies)
     joins.lead(begun)
-    assert joins.join(KEY, clock() + 0.5) is None
+    assert join(joins, copies, 0.5) is None
 
 
 def test_tasks_join_and_the_end_of_one_is_not_the_others(copies: Copies) -> None:
     async def crowd() -> None:
         joins, begun = LoopJoins(), under_way(copies)
         fetch = joins.lead(begun)
-        tasks = [asyncio.create_task(joins.join(KEY, clock() + 5)) for _ in range(3)]
+        tasks = [asyncio.create_task(join(joins, copies, 5)) for _ in range(3)]
         await asyncio.sleep(0)
         tasks[0].cancel()
         await asyncio.sleep(0)
@@ -270,7 +291,7 @@ def test_a_fetch_that_failed_leaves_it_to_everybody(copies: Copies) -> None:
     async def crowd() -> None:
         joins, begun = LoopJoins(), under_way(copies)
         fetch = joins.lead(begun)
-        task = asyncio.create_task(joins.join(KEY, clock() + 5))
+        task = asyncio.create_task(join(joins, copies, 5))
         await asyncio.sleep(0)
         joins.done(fetch, None)
         assert await task is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,7 +12,7 @@ import pytest
 import redis
 from contract.records import Record
 
-from redstate import UNCACHED, Step, Workflow
+from redstate import UNCACHED, Step, Store, Workflow
 
 BOOKING = Workflow("booking", [Step("dates", next="done", collects={"nights": int}), Step("done", final=True)])
 
@@ -235,3 +236,40 @@ def test_a_copy_that_was_forgotten_is_read_anew(store: Any, record: Record) -> N
     assert conversation.state.get("text") == "hello"
     store.nearcache.forget("conv_123")
     assert conversation.state.get("text") == "changed"
+
+
+def test_a_least_version_counts_also_for_what_is_fetched_for_it(store: Any) -> None:
+    conversation = prepared(store)
+    bypasses = store.nearcache.stats().bypasses.get("min_version", 0)
+    version = conversation.version()
+    assert conversation.state.get("text", min_version=version + 10**6) == "hello"
+    assert store.nearcache.stats().bypasses["min_version"] == bypasses + 1
+
+
+def test_who_has_seen_that_a_record_is_gone_is_not_shown_it_again(store: Any, record: Record) -> None:
+    conversation = prepared(store)
+    assert conversation.state.get("text") == "hello"
+    record.raw.delete(record.key)
+    assert conversation.state.get("text") == "hello"
+    assert conversation.state.get("text", fresh=True) is None
+    assert conversation.state.get("text") is None
+
+
+def test_what_code_in_c_takes_out_of_a_live_value_is_its_own(contract_url: str, prefix: str, record: Record) -> None:
+    with Store.from_url(contract_url, key_prefix=prefix) as store:
+        state = store.conversation("conv_123").state
+        state.update(queue=[[1, {"a": "right"}]], nested={"list": [[1]]})
+        state.copy()
+        heapq.heappop(state["queue"])[1]["a"] = "wrong"
+        dict.__getitem__(state["nested"], "list").append("wrong")
+        dict.__getitem__(state["nested"], "list")[0].append("wrong")
+        assert state["queue"][0][1]["a"] == "right"
+        assert state["nested"]["list"] == [[1]]
+        assert state.copy() == {"queue": [[1, {"a": "right"}]], "nested": {"list": [[1]]}}
+
+
+def test_names_that_are_not_there_take_no_room(store: Any) -> None:
+    conversation = prepared(store)
+    for number in range(100):
+        assert conversation.state.get(f"nothing {number}") is None
+    assert len(conversation._record.held().values) < 20
