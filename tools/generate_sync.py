@@ -40,6 +40,7 @@ NAMES = {
     "AsyncWatches": "Watches",
     "LoopSignal": "ThreadSignal",
     "LoopJoins": "ThreadJoins",
+    "LoopFetch": "ThreadFetch",
     "called_and_awaited": "called",
     "AWAITED": "PLAIN",
     "AsyncTransport": "SyncTransport",

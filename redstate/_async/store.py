@@ -51,7 +51,8 @@ class AsyncStore:
     days), ``timeout`` (seconds that a call may take, retries included, 5), ``limits`` (caps on values and records),
     ``cart_limits`` (what a cart may hold), ``max_in_flight`` (calls under way at once before further ones wait),
     ``max_staleness`` (seconds that a read from local memory may be behind the server, 3; 0 has every read ask it),
-    ``near_cache_entries`` and ``near_cache_bytes`` (how much local memory holds).
+    ``near_cache_entries`` and ``near_cache_bytes`` (how much local memory holds) and ``customer_sync`` (whether a
+    customer in memory that another process changes is dropped, "invalidate", or fetched at once, "update").
 
     Attributes:
         cache: values that any process can load again.

@@ -18,7 +18,7 @@ from redstate.errors import CallTimeout, CorruptState, InvalidInput, OutcomeUnkn
 from redstate.nearcache.clock import clock
 from redstate.nearcache.copies import Local
 from redstate.nearcache.holding import Fill, Flight
-from redstate.nearcache.joining import ThreadJoins
+from redstate.nearcache.joining import ThreadFetch, ThreadJoins
 from redstate.schema.codec import SchemaCodec
 from redstate.transport.base import ReplyLost, pack_words
 from redstate.transport.sync import SyncTransport
@@ -267,8 +267,10 @@ class Record:
         if fill is None:
             return None
         fill.patience = max(0.001, deadline - fill.since)
-        fetch, image = self._joins.lead(fill), None
+        fetch, image = ThreadFetch(fill), None
         try:
+            # In here: an interrupt must not leave it to others to wait for what nobody fetches.
+            self._joins.lead(fetch)
             call = image_calls.read(self.key, fill.since)
             reply = self._exchange(call, fill.patience)
             if type(reply) is ReplyError:

@@ -45,17 +45,16 @@ class LoopJoins:
         # Shielded: who gives up waiting does not end it for the others.
         return await asyncio.shield(fetch.future)
 
-    def lead(self, fill: Fill) -> LoopFetch:
+    def lead(self, fetch: LoopFetch) -> None:
         """The caller fetches it, and calls ``done`` whatever becomes of that."""
-        fetch = self._under_way[fill.key] = LoopFetch(fill)
-        return fetch
+        self._under_way[fetch.fill.key] = fetch
 
     def done(self, fetch: LoopFetch, copy: Any) -> None:
         """It has come, or not (None)."""
-        if self._under_way.get(fetch.fill.key) is fetch:
-            del self._under_way[fetch.fill.key]
         if not fetch.future.done():
             fetch.future.set_result(copy)
+        if self._under_way.get(fetch.fill.key) is fetch:
+            del self._under_way[fetch.fill.key]
 
 
 class ThreadFetch:
@@ -87,13 +86,12 @@ class ThreadJoins:
         fetch.over.wait(max(0.0, deadline - clock()))
         return fetch.copy
 
-    def lead(self, fill: Fill) -> ThreadFetch:
+    def lead(self, fetch: ThreadFetch) -> None:
         # Of two who lead at once the later stands in the table; who joined the earlier is told by that all the same.
-        fetch = self._under_way[fill.key] = ThreadFetch(fill)
-        return fetch
+        self._under_way[fetch.fill.key] = fetch
 
     def done(self, fetch: ThreadFetch, copy: Any) -> None:
-        if self._under_way.get(fetch.fill.key) is fetch:
-            self._under_way.pop(fetch.fill.key, None)
         fetch.copy = copy
         fetch.over.set()
+        if self._under_way.get(fetch.fill.key) is fetch:
+            self._under_way.pop(fetch.fill.key, None)

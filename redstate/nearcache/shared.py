@@ -71,9 +71,9 @@ class Shared:
 class NearCache:
     """The near cache as one store sees it. Obtained as ``store.nearcache``.
 
-    It is shared by all stores of the process that were opened on the same address, user, database and prefix. Where
-    these differ in ``max_staleness``, each keeps its own; of ``near_cache_entries`` and ``near_cache_bytes`` the
-    largest hold.
+    It is shared by all stores of the process that were opened on the same address (as it is spelled), user, database
+    and prefix; to each other, stores that do not share one are as two processes. Where those that do differ in
+    ``max_staleness``, each keeps its own; of ``near_cache_entries`` and ``near_cache_bytes`` the largest hold.
     """
 
     __slots__ = ("_shared", "_user", "local")

@@ -14,7 +14,7 @@ import servers
 from redstate.nearcache.clock import clock
 from redstate.nearcache.copies import Copies, Local
 from redstate.nearcache.holding import Fill
-from redstate.nearcache.joining import LoopJoins, ThreadJoins
+from redstate.nearcache.joining import LoopFetch, LoopJoins, ThreadFetch, ThreadJoins
 
 KEY, D = "rs:{conv:c}", 3.0
 
@@ -235,7 +235,8 @@ def join(joins: Any, copies: Copies, patience: float) -> Any:
 def test_threads_wait_for_what_one_of_them_fetches(copies: Copies) -> None:
     joins, found = ThreadJoins(), []
     begun = under_way(copies)
-    fetch = joins.lead(begun)
+    fetch = ThreadFetch(begun)
+    joins.lead(fetch)
     waiting = threading.Thread(target=lambda: found.append(join(joins, copies, 5)))
     waiting.start()
     joins.done(fetch, "copy")
@@ -246,14 +247,14 @@ def test_threads_wait_for_what_one_of_them_fetches(copies: Copies) -> None:
 
 def test_nobody_joins_a_fetch_that_may_bring_less_than_he_knows_of(copies: Copies) -> None:
     joins, begun = ThreadJoins(), under_way(copies)
-    joins.lead(begun)
+    joins.lead(ThreadFetch(begun))
     copies.heard([(KEY, 11)])
     assert join(joins, copies, 5) is None
 
 
 def test_nobody_joins_a_fetch_that_began_before_everything_was_dropped(copies: Copies) -> None:
     joins = ThreadJoins()
-    joins.lead(under_way(copies))
+    joins.lead(ThreadFetch(under_way(copies)))
     copies.link_down()
     copies.link_up()
     assert join(joins, copies, 5) is None
@@ -262,20 +263,21 @@ def test_nobody_joins_a_fetch_that_began_before_everything_was_dropped(copies: C
 def test_nobody_joins_a_fetch_that_began_too_long_ago(copies: Copies) -> None:
     joins, begun = ThreadJoins(), under_way(copies)
     begun.since -= D + 0.001
-    joins.lead(begun)
+    joins.lead(ThreadFetch(begun))
     assert join(joins, copies, 50) is None
 
 
 def test_nobody_joins_a_fetch_that_may_take_longer_than_he_can_wait(copies: Copies) -> None:
     joins, begun = ThreadJoins(), under_way(copies)
-    joins.lead(begun)
+    joins.lead(ThreadFetch(begun))
     assert join(joins, copies, 0.5) is None
 
 
 def test_tasks_join_and_the_end_of_one_is_not_the_others(copies: Copies) -> None:
     async def crowd() -> None:
         joins, begun = LoopJoins(), under_way(copies)
-        fetch = joins.lead(begun)
+        fetch = LoopFetch(begun)
+        joins.lead(fetch)
         tasks = [asyncio.create_task(join(joins, copies, 5)) for _ in range(3)]
         await asyncio.sleep(0)
         tasks[0].cancel()
@@ -290,7 +292,8 @@ def test_tasks_join_and_the_end_of_one_is_not_the_others(copies: Copies) -> None
 def test_a_fetch_that_failed_leaves_it_to_everybody(copies: Copies) -> None:
     async def crowd() -> None:
         joins, begun = LoopJoins(), under_way(copies)
-        fetch = joins.lead(begun)
+        fetch = LoopFetch(begun)
+        joins.lead(fetch)
         task = asyncio.create_task(join(joins, copies, 5))
         await asyncio.sleep(0)
         joins.done(fetch, None)
