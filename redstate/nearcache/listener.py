@@ -80,7 +80,7 @@ class Listener:
 
     def wake(self) -> None:
         """There is something to subscribe to. Starts the thread if need be; never blocks."""
-        if self._thread is None:
+        if self._thread is None or self._thread.ident is None:
             self._start()
         elif self._link is not None and not self._signalled:
             self._signalled = True
@@ -108,21 +108,23 @@ class Listener:
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None and not self._stop.is_set():
-                self._wakers = socket.socketpair()
-                for one in self._wakers:
-                    one.setblocking(False)
-                name = f"redstate-near-cache-{self._prefix}"
-                thread = threading.Thread(target=self._run, name=name, daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError as failure:  # the process may have no more threads, or is about to end
-                    self._refused(failure)
-                    return
-                self._thread = thread
+            if self._stop.is_set() or (self._thread is not None and self._thread.ident is not None):
+                return
+            # Known before it starts: an interrupt in between must leave neither a thread that nobody knows of nor none.
+            name = f"redstate-near-cache-{self._prefix}"
+            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError as failure:  # the process may have no more threads, or is about to end
+                self._refused(failure)
 
     def _run(self) -> None:
-        assert self._wakers is not None
+        if self._thread is not threading.current_thread():
+            return
+        # Made in here, where no interrupt comes between making them and keeping them.
+        wakers = self._wakers = socket.socketpair()
+        for one in wakers:
+            one.setblocking(False)
         pauses = base.backoffs()
         try:
             while not self._stop.is_set() and not self._unused():
@@ -132,7 +134,7 @@ class Listener:
                     pauses = base.backoffs()
                 self._stop.wait(next(pauses) if pause is None else pause)
         finally:
-            for one in self._wakers:
+            for one in wakers:
                 one.close()
 
     def _connected(self) -> float | None:
