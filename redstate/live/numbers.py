@@ -32,6 +32,8 @@ class _Counted:
     """What the three kinds share."""
 
     _where: Where
+    # Of the place, apart: a hot read compares it.
+    _origin: object
     _replaced: Replaced
     _born: int
     _addition: Addition | None
@@ -84,6 +86,7 @@ def counted(value: Any, where: Where, replaced: Replaced) -> Any:
         return value
     number = kind(value)
     number._where = where
+    number._origin = where[0]
     number._replaced, number._born = replaced, replaced.tick
     number._addition = None
     return number

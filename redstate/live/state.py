@@ -105,8 +105,8 @@ class LiveState(LiveMapping):
                         number = image.numbers.get(field)
                         if (
                             number is not None
+                            and number._origin is record.origin
                             and number._born == number._replaced.tick
-                            and number._where[0] is record.origin
                         ):
                             return number
                         return self._number(field, value, image)
