@@ -21,6 +21,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from redstate import _keys, _scripts
 from redstate._call import Query
 from redstate._codec import Codec
+from redstate.calls.functions import checked_function as checked_callable
 from redstate.errors import CorruptState, InvalidInput, InvalidTTL, UnsupportedValue
 
 T = TypeVar("T")
@@ -282,10 +283,7 @@ def checked_loader(loader: Any, awaited: bool) -> None:
     Raises:
         InvalidInput: it is no function, or an async one in a blocking store.
     """
-    if not callable(loader):
-        raise InvalidInput(f"A loader must be a function, not {type(loader).__name__}")
-    if not awaited and inspect.iscoroutinefunction(loader):
-        raise InvalidInput("A Store cannot await an async function", next_step="Use an AsyncStore, or a plain function")
+    checked_callable("A loader", loader, awaited)
 
 
 def checked_function(function: Any, awaited: bool) -> None:

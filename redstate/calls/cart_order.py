@@ -13,7 +13,7 @@ from redstate._call import Mutation, Read
 from redstate._codec import Codec
 from redstate.calls import cart_lines
 from redstate.calls.cart_lines import CartLine
-from redstate.calls.record import Snapshot, version_number
+from redstate.calls.record import Snapshot, one_field
 from redstate.errors import CartEmpty, CorruptState, OperationMismatch, RedstateError, TotalChanged
 
 _CHECKOUT = _scripts.load("cart_checkout")
@@ -62,13 +62,7 @@ def order(codec: Codec, key: str, order_id: str) -> Read[Order | None]:
     def found(text: bytes | None) -> Order | None:
         return None if text is None else _order(codec, key, order_id, text)
 
-    return Read(
-        key,
-        ("HMGET", key, _keys.VERSION, placed),
-        lambda reply: (version_number(reply[0]), found(reply[1])),
-        lambda image, now: found(image.fields.get(placed.encode())),
-        placed,
-    )
+    return one_field(key, placed, found)
 
 
 def lines(codec: Codec, key: str, snapshot: Snapshot) -> dict[str, CartLine]:

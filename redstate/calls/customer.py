@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from redstate import _keys, _scripts
 from redstate._call import Mutation, Query, Read, version_of
 from redstate._codec import Codec
 from redstate.calls.commit import Commit
+from redstate.calls.functions import checked_function
 from redstate.calls.image import Image
-from redstate.calls.record import Snapshot, snapshot_of, version_number
+from redstate.calls.record import Snapshot, one_field, snapshot_of, version_number
 from redstate.calls.state import checked_mapping, everything
 from redstate.errors import CorruptState, InvalidField, InvalidInput, WrongType
 
@@ -31,7 +31,6 @@ _EVENT = re.compile(rb"(\d{16})(\d{10})")
 _LINKS = _keys.LINKS.encode()
 _COUNT = 6  # digits before the first event: how many there are
 
-T = TypeVar("T")
 Updates = Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]]
 """What a merge changes: fields by name, or what makes them of the profile."""
 
@@ -149,17 +148,6 @@ def whole(key: str) -> Read[WholeCustomer]:
     )
 
 
-def _one_field(key: str, field: str, parse: Callable[[bytes | None], T]) -> Read[T]:
-    """What ``parse`` makes of one field of the record."""
-    return Read(
-        key,
-        ("HMGET", key, _keys.VERSION, field),
-        lambda reply: (version_number(reply[0]), parse(reply[1])),
-        lambda image, now: parse(image.fields.get(field.encode())),
-        field,
-    )
-
-
 def change(codec: Codec, key: str, watch: CustomerWatch, now: Image) -> CustomerChange | None:
     """What to tell a watch of, which has seen it from here on; None where it has seen that already.
 
@@ -182,18 +170,15 @@ def checked_callback(callback: Any, awaited: bool) -> None:
     """Refuses what the store's colour cannot call.
 
     Raises:
-        InvalidInput: it is no function, or an async one in a blocking store.
+        InvalidInput: it is no function, or a coroutine function in a blocking store.
     """
-    if not callable(callback):
-        raise InvalidInput(f"on_change takes a function, not {type(callback).__name__}")
-    if not awaited and inspect.iscoroutinefunction(callback):
-        raise InvalidInput("A Store cannot await an async function", next_step="Use an AsyncStore, or a plain function")
+    checked_function("A callback of on_change", callback, awaited)
 
 
 def conversations(key: str, limit: int) -> Read[list[CustomerConversation]]:
     """The conversations, newest first."""
     checked_limit(limit)
-    return _one_field(key, _keys.LINKS, lambda raw: newest(key, raw, limit))
+    return one_field(key, _keys.LINKS, lambda raw: newest(key, raw, limit))
 
 
 def newest(key: str, links: bytes | None, limit: int) -> list[CustomerConversation]:
@@ -285,7 +270,7 @@ def history(codec: Codec, key: str, limit: int) -> Read[list[CustomerEvent]]:
     def parse(raw: bytes | None) -> list[CustomerEvent]:
         return [_event(codec, key, at, encoded) for at, encoded in reversed(_events(key, raw)[-limit:])]
 
-    return _one_field(key, _keys.HISTORY, parse)
+    return one_field(key, _keys.HISTORY, parse)
 
 
 def checked_limit(limit: int) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from redstate import _keys, _scripts
 from redstate._call import Mutation, Query, Read, result_of
 from redstate.errors import CorruptState, InvalidTTL
+
+T = TypeVar("T")
 
 _DELETE = _scripts.load("record_delete")
 _TOUCH = _scripts.load("record_touch")
@@ -100,6 +103,17 @@ def version_number(text: bytes | None) -> int:
     if text is None:
         return 0
     return int(text) if len(text) == 16 and text.isdigit() else -1
+
+
+def one_field(key: str, field: str, parse: Callable[[bytes | None], T]) -> Read[T]:
+    """What ``parse`` makes of one field of the record; ``field`` is its whole name in the hash."""
+    return Read(
+        key,
+        ("HMGET", key, _keys.VERSION, field),
+        lambda reply: (version_number(reply[0]), parse(reply[1])),
+        lambda image, now: parse(image.fields.get(field.encode())),
+        field,
+    )
 
 
 @dataclass(frozen=True, slots=True)

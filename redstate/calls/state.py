@@ -17,7 +17,7 @@ from redstate._call import Mutation, Read, Word, result_of
 from redstate._codec import Codec
 from redstate.calls import effects
 from redstate.calls.image import Image
-from redstate.calls.record import Snapshot, version_number
+from redstate.calls.record import Snapshot, one_field
 from redstate.calls.weight import weighed
 from redstate.errors import InvalidField, TooLarge, UnsupportedValue, WrongType
 
@@ -60,14 +60,7 @@ MISSING: Any = object()
 
 def fetch(key: str, name: str) -> Read[bytes | None]:
     """One field's bytes; None where it is absent."""
-    field = _keys.state_field(name)
-    return Read(
-        key,
-        ("HMGET", key, _keys.VERSION, field),
-        lambda reply: (version_number(reply[0]), reply[1]),
-        lambda image, now: image.fields.get(field.encode()),
-        field,
-    )
+    return one_field(key, _keys.state_field(name), lambda raw: raw)
 
 
 def remembered(codec: Codec, key: str, name: str, image: Image) -> Any:

@@ -195,7 +195,7 @@ def test_what_cannot_be_called_is_refused(watcher: Store, contract_url: str) -> 
 
     with pytest.raises(errors.InvalidInput, match="cannot await"):
         watcher.customer("c").on_change(awaited)
-    with pytest.raises(errors.InvalidInput, match="takes a function"):
+    with pytest.raises(errors.InvalidInput, match="must be a function"):
         watcher.customer("c").on_change("print")  # type: ignore[arg-type]
 
 
