@@ -189,7 +189,7 @@ class Record:
     def _landed(self, call: Mutation[T], answer: bytes, flight: Flight | None, ttl_ms: int) -> None:
         """Have every read of this process from now on see the change."""
         copies = self.copies
-        if flight is None and copies.lookup(call.key) is None:
+        if flight is None and not copies.holds(call.key):
             return
         version, previous = version_of(answer), previous_of(answer)
 

@@ -116,10 +116,12 @@ class Copies:
 
     def observed(self, key: str, version: int) -> None:
         """The server has shown this version (-1: one that tells nothing) to a reader: no older copy is served since."""
-        holding = self.lookup(key)
-        if holding is None:
+        if not self.holds(key):
             return
         with self._lock:
+            holding = self._holdings.get(key)
+            if holding is None:
+                return
             # An older one than is held: the record is gone, or the server has lost it.
             if version < 0 or (holding.copy is not None and version < holding.copy.version):
                 holding.reset()
@@ -128,10 +130,15 @@ class Copies:
 
     def forget(self, key: str) -> None:
         """The copy may be of the past, and so may what is on its way."""
-        holding = self.lookup(key)
-        if holding is not None:
+        if self.holds(key):
             with self._lock:
-                holding.reset()
+                holding = self._holdings.get(key)
+                if holding is not None:
+                    holding.reset()
+
+    def holds(self, key: str) -> bool:
+        """Whether the key has a place. ``lookup`` misses one for a moment while it is weighed again."""
+        return key in self._holdings
 
     # What writers do
 
@@ -319,12 +326,15 @@ class Copies:
             self.most_entries = max(self.most_entries, most_entries)
             self.most_bytes = max(self.most_bytes, most_bytes)
             self._least = max(1, self.most_bytes // self.most_entries)
-            places, self._holdings = self._holdings, {}
-            self._recent = LRUCache(self.most_bytes, getsizeof=_weight)
-            self.lookup = self._recent.get
-            for key, holding in places.items():
+            larger: LRUCache[str, Holding] = LRUCache(self.most_bytes, getsizeof=_weight)
+            for key, holding in list(self._holdings.items()):
                 holding.weight = max(self._least, 0 if holding.copy is None else holding.copy.size)
-                self._insert(key, holding)
+                if holding.weight <= larger.remaining_size():
+                    larger[key] = holding
+                else:
+                    del self._holdings[key]
+                    self._subscriptions.loosen(key)
+            self._recent, self.lookup = larger, larger.get
 
     def forget_all(self) -> None:
         """In a forked child: nothing of the parent's is served. A thread that is not here may have held the lock."""

@@ -193,6 +193,21 @@ def test_a_reply_that_its_reader_has_but_that_is_not_kept_counts_as_shown(copies
     assert served(copies) is None
 
 
+def test_what_a_reader_is_shown_counts_also_while_the_place_is_weighed_again(
+    copies: Copies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(copies, 10)
+    monkeypatch.setattr(copies, "lookup", lambda key: None)  # as another thread finds it at that moment
+    copies.observed(KEY, 11)
+    monkeypatch.undo()
+    assert served(copies) is None
+    fill(copies, 11)
+    monkeypatch.setattr(copies, "lookup", lambda key: None)
+    copies.forget(KEY)
+    monkeypatch.undo()
+    assert served(copies) is None
+
+
 def test_nothing_is_served_once_no_heartbeat_was_sent_for_so_long(copies: Copies) -> None:
     fill(copies, 10)
     copies.echo = clock() - D - 0.001
