@@ -282,7 +282,7 @@ class LiveList(list[Any]):
                 pass  # no list any more, or written in another form: the long way says which
             else:
                 anchor.appended([own_copy(item) for item in items])
-                self._mirror()
+                list.extend(self, [own_copy(item) for item in items])
                 return
         self._change(lambda now: now.extend(items))
 
