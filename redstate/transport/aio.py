@@ -17,6 +17,7 @@ from redstate.errors import (
     ConfigurationError,
     Overloaded,
     RedstateError,
+    ServerLoading,
     ServerUnavailable,
     StoreClosed,
     StoreError,
@@ -316,7 +317,8 @@ class AsyncTransport:
                     return
                 error = found
                 worthwhile = base.worth_another_attempt(error, was_connected=self._was_connected)
-            elif self._accepted:
+            elif self._accepted and not isinstance(error, ServerLoading):
+                # (That it was loading says more than that this attempt came to no end in time.)
                 error = base.silent(address, seconds)
             pause = next(backoff)
             if not worthwhile or self._loop.time() + pause >= deadline:
