@@ -150,12 +150,12 @@ def _theirs(client: redis.Redis) -> dict[str, Callable[[], int]]:
 
     def count() -> int:
         for _ in range(ops):
-            int(client.hget("hot", "count"))  # type: ignore[arg-type]
+            int(client.hget("hot", "count"))
         return ops
 
     def prefs() -> int:
         for _ in range(ops):
-            loads(client.hget("hot", "prefs"))["lang"]  # type: ignore[arg-type]
+            loads(client.hget("hot", "prefs"))["lang"]
         return ops
 
     return {"text": text, "count": count, "prefs": prefs}

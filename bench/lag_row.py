@@ -114,7 +114,7 @@ def _noted(copies: Copies) -> Iterator[list[int]]:
         now = time.time_ns() // 1000
         lags.extend(now - version for _, version in messages if version is not None)
 
-    copies.heard = noting  # type: ignore[method-assign]
+    copies.heard = noting
     try:
         yield lags
     finally:

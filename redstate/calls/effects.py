@@ -122,4 +122,4 @@ def _without(order: bytes, gone: Iterable[bytes]) -> bytes:
 
 
 def _bytes(word: Word) -> bytes:
-    return word if type(word) is bytes else word.encode()  # type: ignore[union-attr]  # type() narrows no union here
+    return word if isinstance(word, bytes) else word.encode()

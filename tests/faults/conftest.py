@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import servers
 from contract.facade import COLOURS, Stores
+from nearcache_reads import Truth
 
+from redstate import Store
 from redstate.testing.proxy import FaultProxy
 
 
@@ -37,3 +39,16 @@ def own_server() -> Iterator[servers.RunningServer]:
     """A server that the test may harm."""
     with servers.server() as running:
         yield running
+
+
+@pytest.fixture
+def elsewhere(server: Any, prefix: str) -> Iterator[Store]:
+    """Another process, whose reads are the server's."""
+    with Store.from_url(server.url, key_prefix=prefix, timeout=20.0, max_staleness=0) as store:
+        yield store
+
+
+@pytest.fixture
+def truth(elsewhere: Store) -> Truth:
+    """How far a read of its one conversation is behind the server."""
+    return Truth(elsewhere.conversation("c"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,18 +21,6 @@ from redstate import Store, errors
 from redstate.testing.proxy import FaultProxy
 
 LONG = 30.0  # a max_staleness that no test lasts, so that it is not what puts anything right
-
-
-@pytest.fixture
-def elsewhere(server: Any, prefix: str) -> Iterator[Store]:
-    """Another process, whose reads are the server's."""
-    with Store.from_url(server.url, key_prefix=prefix, timeout=20.0, max_staleness=0) as store:
-        yield store
-
-
-@pytest.fixture
-def truth(elsewhere: Store) -> Truth:
-    return Truth(elsewhere.conversation("c"))
 
 
 @pytest.fixture

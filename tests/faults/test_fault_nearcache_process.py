@@ -30,18 +30,6 @@ WORKER = Path(__file__).with_name("nearcache_worker.py")
 LONG = 30.0  # a max_staleness that no test lasts, so that it is not what puts anything right
 
 
-@pytest.fixture
-def elsewhere(server: Any, prefix: str) -> Iterator[Store]:
-    """Another process, whose reads are the server's."""
-    with Store.from_url(server.url, key_prefix=prefix, timeout=20.0, max_staleness=0) as store:
-        yield store
-
-
-@pytest.fixture
-def truth(elsewhere: Store) -> Truth:
-    return Truth(elsewhere.conversation("c"))
-
-
 @contextlib.contextmanager
 def worker(*arguments: Any) -> Iterator[subprocess.Popen[str]]:
     """A process of nearcache_worker.py, which goes with the test."""
