@@ -21,6 +21,7 @@ from redstate.conversimple._customers import Customers
 from redstate.conversimple._guide import GuideNames, addressed
 from redstate.conversimple._lifecycle import DONE, Hook, HookName, Lifecycle, is_routed, routed
 from redstate.conversimple._log import quiet_sdk_setup
+from redstate.conversimple._statistics import AgentStatistics
 from redstate.conversimple._stores import Stores
 from redstate.conversimple._toolcalls import Request, ToolCalls
 from redstate.errors import ConfigurationError
@@ -272,6 +273,19 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         if websocket is not None:
             await self._take_endings(websocket)
         await self._lifecycle.drain()
+
+    async def drain(self, timeout: float = 30.0) -> None:
+        """Stop as a worker does that others replace: finish the calls in flight, hand over the conversations, and stop.
+
+        Args:
+            timeout: seconds that the calls in flight have; those that take longer are cancelled, and their next owner
+                runs them again.
+        """
+        await self.stop()
+
+    def statistics(self) -> AgentStatistics:
+        """Return what the agent has done so far, in numbers."""
+        return AgentStatistics()
 
     async def _take_endings(self, websocket: ClientConnection) -> None:
         # The SDK's dispatcher stops an agent as soon as its conversation ended. Closing waits for the other side, so
