@@ -6,10 +6,10 @@
 -- ERRORS  RSCORRUPT
 -- COST    O(1)
 local call, args = redis.call, ARGV
-local rec = call('HMGET', KEYS[1], 'v', args[2])
+local rec = call('HMGET', KEYS[1], 'v', args[2], 'f')
 -- @include hook_holder
-local value = '0'
-if not holder or holder == args[3] then
+local value, token = '0', string.sub(args[3], 1, 16)
+if (not holder or holder == args[3]) and (token == '0000000000000000' or not rec[3] or token >= rec[3]) then
   -- @include clock
   local mark = 'done'
   value = '1'

@@ -1,6 +1,6 @@
 -- record_delete: take everything out of the record. Version and journals stay for the window, so that a repeat of an
 -- earlier change is still recognised and cannot bring half a record back; so do the marks of hooks that ran, which must
--- not run again. d = v marks the record as absent.
+-- not run again, the owner, and the tool calls. d = v marks the record as absent.
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 window_ms  4 guards
 -- RETURNS version existed
@@ -11,7 +11,7 @@ local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], 'd')
 -- @include begin
 for _, field in ipairs(call('HKEYS', KEYS[1])) do
   local kind = string.sub(field, 1, 1)
-  if kind ~= 'j' and (kind ~= 'h' or field == 'h') and field ~= 'v' and field ~= 'f' then call('HDEL', KEYS[1], field) end
+  if kind == '' or not string.find('jvfFqQh', kind, 1, true) then call('HDEL', KEYS[1], field) end
 end
 local existed = 1
 if not version or rec[4] == version then existed = 0 end

@@ -1,4 +1,4 @@
--- record_read: everything in the record but journals and the marks of hooks, with the server's time in microseconds and
+-- record_read: everything in the record but journals, owner and the marks of hooks, with the server's time in microseconds and
 -- how many milliseconds the record still lives, all of one moment.
 -- KEYS    1 record
 -- ARGV
@@ -9,8 +9,8 @@ local all = redis.call('HGETALL', KEYS[1])
 -- @include clock
 local value = {now, '' .. redis.call('PTTL', KEYS[1])}
 for i = 1, #all, 2 do
-  local kind = string.byte(all[i])
-  -- j and h: they change without a new version, and nobody reads them from memory.
-  if kind ~= 106 and kind ~= 104 then value[#value + 1], value[#value + 2] = all[i], all[i + 1] end
+  local kind = string.sub(all[i], 1, 1)
+  -- h, j, f, F, q, Q: they change without a new version, and nobody reads them from memory.
+  if not string.find('hjfFqQ', kind, 1, true) then value[#value + 1], value[#value + 2] = all[i], all[i + 1] end
 end
 return value

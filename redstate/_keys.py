@@ -4,7 +4,8 @@ The key space (``rs`` is the default prefix):
 
     rs:{conv:<id>}      hash    one conversation
         v               its version: microseconds of server time, sixteen digits, strictly rising
-        f               the owner's fencing token, once it is claimed: the version of that moment
+        f               the owner's fencing token, once it is claimed: the time of that moment
+        F               the owner; absent while there is none
         d               the version at which it was deleted; it is absent while d = v
         s<field>        a state field, encoded
         h<agent>:<hook> whether a hook of an agent ran: "done", or until when it has time to, and who runs it
@@ -21,6 +22,9 @@ The key space (``rs`` is the default prefix):
         u               a session: when its idle time ends, when it expires, since when it is, its idle time; 64 digits
         ud              who is logged in, encoded
         j<writer>       the journal of one writer: its newest operations and their results
+        q<call>         the journal of one tool call: its operations while it runs, its answer when it is over
+        Q<call>         what was asked for, while it runs
+        q               the tool calls that are remembered, in the order in which they began
     rs:{conv:<id>}      channel every change of that conversation publishes its new version here
 
     rs:{cust:<id>}      hash    one customer
@@ -43,12 +47,16 @@ The key space (``rs`` is the default prefix):
 
     rs:{beat:<token>}   channel a process publishes here what it alone hears: its heartbeat
 
+    rs:{owners}         zset    owners by the end of their lease, in microseconds; below zero: since when one is gone
+    rs:{owner:<id>}     hash    what an owner holds: conversations, each with the agent that serves it
+
 Ids come from outside. All but plain ASCII characters are percent-encoded, so that no id can close the hash tag, forge
 another's key, or break a line of a log; the encoding is injective.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import re
@@ -64,6 +72,7 @@ ATTRIBUTES, PLACED = "l", "o"
 STATE_BYTES = STATE.encode()
 WORKFLOW, WORKFLOW_DATA = "w", "W"
 VERSION, FENCE, DELETED, ORDER = "v", "f", "d", "k"
+CALL, REQUEST = "q", "Q"
 SESSION, USER, TRIES = "u", "ud", "tries"
 SCHEMA = "y"
 LINKS, HISTORY = "t", "e"
@@ -118,6 +127,25 @@ def check_id(text: str, what: str) -> str:
 def beat_channel(prefix: str, token: str) -> str:
     """The channel on which a process sends heartbeats to itself."""
     return f"{prefix}:{{beat:{token}}}"
+
+
+def owners_key(prefix: str) -> str:
+    """The key of the owners of conversations."""
+    return f"{prefix}:{{owners}}"
+
+
+def holdings_key(prefix: str, owner: str) -> str:
+    """The key of what an owner holds."""
+    return f"{prefix}:{{owner:{owner}}}"
+
+
+def call_pen(conversation_id: str, call_id: str) -> str:
+    """The name under which a tool call writes: sixteen characters, the same in every process.
+
+    It is a digest (96 bits), as ids of calls are of any length, and are unique in their conversation only.
+    """
+    text = f"{len(conversation_id)}:{conversation_id}{call_id}".encode("utf-8", "surrogatepass")
+    return base64.urlsafe_b64encode(hashlib.blake2b(text, digest_size=12).digest()).decode()
 
 
 def attempts_key(record_key: str) -> str:

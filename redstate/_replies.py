@@ -322,7 +322,9 @@ def mutation_error(
 
 
 def query_error(error: ReplyError, call: Query[Any]) -> RedstateError:
-    """The typed error for a refused read."""
+    """The typed error for a refused read, or a refused call of an owner."""
+    if str(error).startswith("RSFENCED "):
+        return Fenced(f"{call.key} has a newer owner", key=call.key, current_token=int(str(error).split(" ")[1]))
     if str(error).startswith("RSCORRUPT"):
         return CorruptState(f"{call.key} holds bytes that redstate did not write", key=call.key, field=call.field)
     return _wrong_kind(error, call.key) or server_error(error)

@@ -1,5 +1,5 @@
 -- Who has a hook. Expects rec = {version, mark, ...}; the mark of a lease is sixteen digits of microseconds, when it
--- ends, and who has it. Leaves holder, nil where nobody has begun the hook or it is done.
+-- ends, and who has it: the token of its owner, and a name. Leaves holder, nil where nobody has begun the hook or it is done.
 local holder = nil
 if rec[2] and rec[2] ~= 'done' then
   holder = string.match(rec[2], '^%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d (%x+)$')

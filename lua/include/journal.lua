@@ -10,11 +10,17 @@ elseif #op > 10 or journal >= seq then
   if floor == '' then floor = seq end
   local stood = string.match(journal, '|(%d+)$') or string.sub(journal, 1, 10)
   if floor < stood then floor = stood end
-  local newer, older = '', ''
-  for kept in string.gmatch(journal, '[^;|]+') do
-    if string.find(kept, ' ', 1, true) and kept >= floor then
-      if kept < answer then older = older .. ';' .. kept else newer = newer .. kept .. ';' end
+  if floor == stood and journal < seq then
+    -- None leaves, and this one is the newest: so with the operations of a tool call, which all stay.
+    entry = answer .. ';' .. journal
+    if string.sub(journal, -11, -11) ~= '|' then entry = entry .. '|' .. floor end
+  else
+    local newer, older = '', ''
+    for kept in string.gmatch(journal, '[^;|]+') do
+      if string.find(kept, ' ', 1, true) and kept >= floor then
+        if kept < answer then older = older .. ';' .. kept else newer = newer .. kept .. ';' end
+      end
     end
+    entry = newer .. answer .. older .. '|' .. floor
   end
-  entry = newer .. answer .. older .. '|' .. floor
 end

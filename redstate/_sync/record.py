@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 from redstate._call import UNDECIDED, Mutation, Query, Read, guards, previous_of, version_of
 from redstate._codec import Codec
 from redstate._replies import ReplyError, mutation_error, query_error
+from redstate._scope import Scope, current
 from redstate._transactions import refuse_inside
 from redstate._writers import Operation
 from redstate.calls import image as image_calls
 from redstate.calls import record as record_calls
 from redstate.calls.image import Image
-from redstate.errors import CallTimeout, CorruptState, InvalidInput, OutcomeUnknown
+from redstate.errors import CallTimeout, CorruptState, InvalidInput, OutcomeUnknown, StoreError
 from redstate.nearcache.clock import clock
 from redstate.nearcache.copies import Local
 from redstate.nearcache.holding import Fill, Flight
@@ -133,7 +134,9 @@ class Record:
         timeout = self.timeout
         copies = self.copies
         flight: Flight | None = None
-        operation = writers.begin(call.key) if op_id is None else writers.repeat(call.key, op_id)
+        scope = current.get()
+        alone = op_id is None and scope is None
+        operation = writers.begin(call.key) if alone else self._named(call.key, op_id, scope)
         if operation is None:
             operation, timeout = writers.turn(call.key, timeout)
         try:
@@ -142,8 +145,8 @@ class Record:
                 flight = copies.take_off(call.key)
             # Most changes have no condition: not one more call for them.
             conditions = ""
-            if expected_version is not None or self._conditional:
-                conditions = self._conditions(expected_version)
+            if expected_version is not None or self._conditional or scope is not None:
+                conditions = self._conditions(expected_version, scope)
             script = call.script
             ttl = self._ttl_word if ttl_ms is None else str(ttl_ms)
             words = (self._key_word, operation.journal, operation.op, ttl, conditions)
@@ -152,10 +155,12 @@ class Record:
         except ReplyLost:
             copies.crash(flight, call.key)
             raise self._unknown(call, operation) from None
-        except BaseException:
+        except BaseException as failure:
             # Never sent, or the caller gave up waiting and has no id to ask with: no result is owed.
             writers.settle(operation)
             copies.crash(flight, call.key)
+            if scope is not None and isinstance(failure, StoreError):
+                scope.refused(operation, failure)
             raise
         writers.settle(operation)
         try:
@@ -169,7 +174,14 @@ class Record:
             copies.crash(flight, call.key)
             # A number that is none can only come out of the record.
             raise CorruptState(f"{call.key} holds bytes that redstate did not write", key=call.key, field="") from None
-        raise error
+        raise error if scope is None else scope.refused(operation, error)
+
+    def _named(self, key: str, op_id: str | None, scope: Scope | None) -> Operation | None:
+        """The operation of a change that its caller named, or that is a tool call's; None while too many are open."""
+        if op_id is not None:
+            return self._writers.repeat(key, op_id)
+        operation = None if scope is None else scope.begin(key)
+        return self._writers.begin(key) if operation is None else operation
 
     def _unknown(self, call: Mutation[T], operation: Operation) -> OutcomeUnknown:
         """What to raise where no answer came."""
@@ -180,11 +192,17 @@ class Record:
             key=call.key,
         )
 
-    def _conditions(self, expected_version: int | None) -> str:
+    def _conditions(self, expected_version: int | None, scope: Scope | None) -> str:
         """What must hold for a change through this handle, in one word."""
         if expected_version is not None and (type(expected_version) is not int or expected_version < 0):
             raise InvalidInput("expected_version must be an int, 0 or above")
-        return guards(expected_version=expected_version, logged_in=self._logged_in, schema=self._schema)
+        return guards(
+            None if scope is None else scope.fence(self.key),
+            None if scope is None else scope.deadline_us(),
+            expected_version,
+            logged_in=self._logged_in,
+            schema=self._schema,
+        )
 
     def _landed(self, call: Mutation[T], answer: bytes, flight: Flight | None, ttl_ms: int) -> None:
         """Have every read of this process from now on see the change."""

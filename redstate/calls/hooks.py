@@ -10,17 +10,19 @@ from redstate._call import Query
 _CLAIM = _scripts.load("hook_claim")
 _DONE = _scripts.load("hook_done")
 
-Verdict = Literal["run", "wait", "done"]
+Verdict = Literal["run", "wait", "done", "fenced"]
 
 
 def claim(key: str, ttl_ms: int, field: str, claimant: str, lease: float) -> Query[Verdict]:
-    """Ask for the hook. "run": it is this claimant's; "wait": another one's, under way; "done": it ran.
+    """Ask for the hook. "run": it is this claimant's; "wait": another one's, under way; "done": it ran;
+    "fenced": the conversation has a newer owner.
 
     Args:
         key: the conversation's record.
         ttl_ms: the record's expiry from now on.
         field: the hook's hash field.
-        claimant: who asks. Asking again gives the same one a new lease.
+        claimant: who asks: sixteen digits, the token of an owner or zeros, and hex digits that nobody else has. Asking
+            again gives the same one a new lease.
         lease: seconds after which another claimant gets it unless it was reported as done.
 
     Its errors include CorruptState: the field holds no mark of a hook.

@@ -18,6 +18,8 @@ _KINDS = {
     "W": "workflow",
     "u": "session",
     "j": "journal",
+    "q": "journal",
+    "Q": "journal",
     "h": "hook",
 }
 _JOURNAL, _OWN = "journal", "record"

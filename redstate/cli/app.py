@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,6 +17,7 @@ if find_spec("rich") is None:
     raise ModuleNotFoundError("rich is not installed", name="rich")
 
 _EPILOG = "Each option can come from the environment too, as REDSTATE_DEMO_WORKERS=8."
+_RUN_EPILOG = "Each option can come from the environment too, as REDSTATE_RUN_WORKERS=8."
 
 
 @click.group(context_settings={"auto_envvar_prefix": "REDSTATE", "help_option_names": ["-h", "--help"]})
@@ -66,6 +70,72 @@ def demo(
         return command.verify_run(verify, as_json)
     options = DemoOptions(conversations, concurrency, workers, seed, timeout)
     return command.run(url, options, as_json=as_json, keep=keep)
+
+
+@cli.command("run", epilog=_RUN_EPILOG)
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 512),
+    default=lambda: os.cpu_count() or 1,
+    help="Processes; by default one a core.",
+)
+@click.option("--url", metavar="URL", help="The server of the state; by default REDSTATE_URL, then REDIS_URL.")
+@click.option("--embedded", is_flag=True, help="Start a private server for the state, to try things out.")
+@click.option("--api-key", envvar="CONVERSIMPLE_API_KEY", metavar="KEY", help="Better given as CONVERSIMPLE_API_KEY.")
+@click.option("--platform-url", envvar="CONVERSIMPLE_PLATFORM_URL", metavar="URL", help="By default the SDK's.")
+@click.option("--customer-id", envvar="CONVERSIMPLE_CUSTOMER_ID", metavar="ID", help="By default the SDK's.")
+@click.option(
+    "--grace",
+    type=click.FloatRange(0, 3600),
+    default=30.0,
+    show_default=True,
+    help="Seconds that calls in flight have when a worker stops.",
+)
+@click.option(
+    "--stall-timeout",
+    type=click.FloatRange(1.5, 3600),
+    default=10.0,
+    show_default=True,
+    help="Seconds after which a worker that does not report is killed.",
+)
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics, /healthz and /readyz here.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, metavar="HOST", help="The address for that.")
+@click.option("--log-format", type=click.Choice(["json", "text"]), help="By default text on a terminal, else JSON.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+    default="INFO",
+    show_default=True,
+)
+def run_agents(
+    path: Path,
+    url: str | None,
+    embedded: bool,
+    metrics_port: int | None,
+    metrics_host: str,
+    log_format: str | None,
+    log_level: str,
+    api_key: str | None,
+    **settings: Any,
+) -> int:
+    """Serve the agents in the folder PATH from several processes.
+
+    Finds agents as the SDK's dispatcher does: subclasses of redstate.conversimple.StatefulAgent that have an agent_id,
+    in the folder's .py files and packages. A worker that crashes or hangs is replaced. SIGTERM and Ctrl-C let the calls
+    in flight finish; a second Ctrl-C does not. SIGHUP replaces the workers one by one, with the code as it is then.
+    """
+    if url is not None and embedded:
+        raise click.UsageError("--url does not go with --embedded")
+    from redstate.cli import run as command
+    from redstate.conversimple.runner import RunnerSettings
+
+    return command.run(
+        RunnerSettings(path=path, url=url, api_key=api_key or "", log_level=log_level.upper(), **settings),
+        embedded=embedded,
+        metrics=None if metrics_port is None else command.Metrics(metrics_host, metrics_port),
+        log_format=log_format,
+    )
 
 
 @cli.group()

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from redstate._scope import Scope
+from redstate._scope import current as scopes
+
 
 @dataclass(frozen=True, slots=True)
 class Binding:
@@ -22,6 +25,8 @@ class Binding:
     call_id: str | None = None
     # Inside the hook that gives a conversation its first state.
     starting: bool = False
+    # What the changes made meanwhile are subject to.
+    scope: Scope | None = None
 
 
 _current: ContextVar[Binding | None] = ContextVar("redstate_conversimple_binding", default=None)
@@ -36,7 +41,9 @@ def current_binding() -> Binding | None:
 def bound(binding: Binding | None) -> Iterator[None]:
     """Run the block under ``binding``; None runs it as outside every call."""
     token = _current.set(binding)
+    scope = scopes.set(None if binding is None else binding.scope)
     try:
         yield
     finally:
+        scopes.reset(scope)
         _current.reset(token)

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
-from redstate._call import Query
 from redstate._jitter import between
 from redstate._keys import hook_field
 from redstate.calls import hooks
@@ -17,7 +16,6 @@ from redstate.conversimple._stores import Stores
 from redstate.errors import ConflictError, OutcomeUnknown, RedstateError, StoreError
 from redstate.transport.base import forget_at_fork
 
-CallFor = Callable[[Any], Query[Any]]
 T = TypeVar("T")
 
 # What may be different when it is tried again.
@@ -36,31 +34,34 @@ class HookClaims:
         stores: the agent's.
         agent_name: what tells the hooks of one kind of agent from those of another in the same conversation; the same
             in all processes.
-        lease: seconds after which a process that has a hook and gives no sign of life loses it to another.
+        lease: seconds after which a process that has a hook and gives no sign of life loses it to another. The owner of
+            the conversation does not wait for that.
+        token_of: tells the token under which this agent owns a conversation; 0 where it does not.
 
     Attributes:
         lease: the same.
     """
 
-    def __init__(self, stores: Stores, agent_name: str, lease: float) -> None:
+    def __init__(self, stores: Stores, agent_name: str, lease: float, token_of: Callable[[str], int]) -> None:
         self._stores = stores
         self._agent_name = agent_name
         self.lease = lease
+        self._token_of = token_of
         self.forget()
         forget_at_fork(self)
 
     def forget(self) -> None:
         """Be a claimant of its own, in a forked process as in a new one."""
         # A claim whose answer was lost is known by it as this agent's own.
-        self._claimant = uuid4().hex
+        self._name = uuid4().hex
         self._leaving = asyncio.Event()
 
     async def claim(self, hook: str, conversation_id: str) -> bool | None:
         """Whether the hook is to run here.
 
         Returns:
-            True: run it, then call ``done``. False: it has run elsewhere. None: another process is at it, and this
-            agent is stopping, which waits for nobody.
+            True: run it, then call ``done``. False: it has run elsewhere. None: it is none of this agent's business any
+            more, as the conversation has another owner, or as another process is at it and this agent is stopping.
 
         Raises:
             RedstateError: the store could not tell.
@@ -70,7 +71,7 @@ class HookClaims:
             if await self.pause(between(pause / 2, pause)):
                 return None
             pause = min(pause * 2, _LONGEST_PAUSE)
-        return verdict == "run"
+        return None if verdict == "fenced" else verdict == "run"
 
     @contextlib.asynccontextmanager
     async def held(self, hook: str, conversation_id: str) -> AsyncIterator[None]:
@@ -88,12 +89,9 @@ class HookClaims:
         Raises:
             RedstateError: the store could not be told; another process runs the hook again when the lease is over.
         """
-        field, claimant = hook_field(self._agent_name, hook), self._claimant
-        await self.insist(
-            lambda: self._ask_store(
-                conversation_id, lambda record: hooks.done(record.key, record.ttl_ms, field, claimant)
-            )
-        )
+        record, field = self._stores.record(conversation_id), hook_field(self._agent_name, hook)
+        call = hooks.done(record.key, record.ttl_ms, field, self._claimant(conversation_id))
+        await self.insist(lambda: self._stores.ask(call))
 
     async def insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Await ``attempt()``, again and again for one lease while the store fails in a way that can pass.
@@ -144,15 +142,9 @@ class HookClaims:
         )
 
     async def _ask(self, hook: str, conversation_id: str) -> hooks.Verdict:
-        field = hook_field(self._agent_name, hook)
-        verdict: hooks.Verdict = await self._ask_store(
-            conversation_id, lambda record: hooks.claim(record.key, record.ttl_ms, field, self._claimant, self.lease)
-        )
-        return verdict
+        record, field = self._stores.record(conversation_id), hook_field(self._agent_name, hook)
+        claimant = self._claimant(conversation_id)
+        return await self._stores.ask(hooks.claim(record.key, record.ttl_ms, field, claimant, self.lease))
 
-    async def _ask_store(self, conversation_id: str, call_for: CallFor) -> Any:
-        if self._stores.awaited:
-            record = self._stores.for_loop().conversation(conversation_id)._record
-            return await record.ask(call_for(record))
-        blocking = self._stores.for_threads().conversation(conversation_id)._record
-        return await self._stores.threads.run(blocking.ask, call_for(blocking))
+    def _claimant(self, conversation_id: str) -> str:
+        return f"{self._token_of(conversation_id):016d}{self._name}"

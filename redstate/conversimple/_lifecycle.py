@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from redstate._scope import Scope
 from redstate.conversimple._binding import Binding, bound, current_binding
 from redstate.conversimple._claims import PASSING, HookClaims
 from redstate.errors import RedstateError
@@ -68,6 +69,8 @@ class _Hooks:
         started, ended: their runs, the last ones that were tried; None where they were not called for yet.
         start_known, end_known: whether they are through, here or elsewhere.
         failure: why the last claim of the started hook said nothing.
+        over: whether this agent was told of the end while another owns the conversation; if that dies, the end is this
+            agent's to see to.
     """
 
     started: asyncio.Task[None] | None = None
@@ -75,6 +78,7 @@ class _Hooks:
     start_known: bool = False
     end_known: bool = False
     failure: RedstateError | None = None
+    over: bool = False
 
     @property
     def start_due(self) -> bool:
@@ -108,10 +112,21 @@ class Lifecycle:
     def known(self) -> list[str]:
         """The conversations that this agent has been told of and that have not ended."""
         # Asked from threads as well, while the event loop adds others.
-        return [one for one, hooks in list(self._conversations.items()) if hooks.ended is None]
+        return [one for one, hooks in list(self._conversations.items()) if hooks.ended is None and not hooks.over]
+
+    def ends(self, conversation_id: str) -> bool:
+        """Whether this agent was told that the conversation has ended."""
+        hooks = self._conversations.get(conversation_id)
+        return hooks is not None and (hooks.ended is not None or hooks.over)
+
+    def lose(self, conversation_id: str) -> None:
+        """The conversation is another's: whatever becomes of it, this agent hears of it anew."""
+        self._conversations.pop(conversation_id, None)
 
     async def begin(self, conversation_id: str) -> None:
-        """Start the started hooks, unless they ran before or the conversation has ended."""
+        """Start the started hooks, unless they ran before, the conversation has ended, or it is another's."""
+        if isinstance(conversation_id, str) and not self._agent._ownership.held(conversation_id):
+            return
         hooks = self._hooks_of(conversation_id)
         if hooks and hooks.start_due and hooks.ended is None:
             hooks.started = self._start(STARTED, conversation_id, self._run_started(conversation_id, hooks))
@@ -142,6 +157,8 @@ class Lifecycle:
         pause = _FIRST_CALL_RETRY
         while conversation_id:
             await self.begun(conversation_id)
+            if not self._agent._ownership.held(conversation_id):
+                raise StartUnclaimed("it is another worker's now")
             hooks = self._conversations.get(conversation_id)
             if hooks is None or hooks.start_known:
                 return
@@ -160,6 +177,10 @@ class Lifecycle:
         hooks = self._conversations.get(conversation_id) if conversation_id else None
         if hooks and hooks.failure and not hooks.start_known:
             raise StartUnclaimed(hooks.failure)
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait. Returns whether the agent is stopping, which ends it early."""
+        return await self._claims.pause(seconds)
 
     def resume(self) -> None:
         """The agent starts (again)."""
@@ -211,7 +232,7 @@ class Lifecycle:
         self._rest()
 
     async def _run_started(self, conversation_id: str, hooks: _Hooks) -> None:
-        with bound(Binding(self._agent, conversation_id, starting=True)):
+        with bound(self._binding(conversation_id, starting=True)):
             if self._has_start_hooks():
                 try:
                     mine = await self._claims.claim(STARTED, conversation_id)
@@ -232,6 +253,26 @@ class Lifecycle:
             hooks.start_known = True
 
     async def _run_ended(self, conversation_id: str, hooks: _Hooks) -> None:
+        if not await self._owned_at_last(conversation_id):
+            hooks.over = True
+            return
+        await self._run_last(conversation_id, hooks)
+        if hooks.end_known:
+            await self._told(ENDED, conversation_id, self._agent._ownership.release(conversation_id))
+
+    async def _owned_at_last(self, conversation_id: str) -> bool:
+        """Whether the conversation is this agent's; after the end no later message would ask again."""
+        pause = _FIRST_RETRY
+        while True:
+            try:
+                return await self._agent._ownership.hold(conversation_id) is not None
+            except RedstateError as error:
+                await self._report(ENDED, conversation_id, error)
+                if not isinstance(error, PASSING) or await self._claims.pause(pause):
+                    return False
+            pause = min(pause * 2, _LONGEST_RETRY)
+
+    async def _run_last(self, conversation_id: str, hooks: _Hooks) -> None:
         if hooks.started:
             await asyncio.wait({hooks.started})
         if hooks.start_due:
@@ -239,7 +280,7 @@ class Lifecycle:
             await asyncio.wait({hooks.started})
         if not hooks.start_known:
             return
-        with bound(Binding(self._agent, conversation_id)):
+        with bound(self._binding(conversation_id)):
             while mine := await self._claimed_at_last(ENDED, conversation_id):
                 async with self._claims.held(ENDED, conversation_id):
                     # Before the hooks: they may clean the state up, with the customer's id in it.
@@ -251,6 +292,12 @@ class Lifecycle:
                 if await self._claims.pause(self._claims.lease):
                     return
             hooks.end_known = mine is False
+
+    def _binding(self, conversation_id: str, *, starting: bool = False) -> Binding:
+        """What a hook runs under: its changes are the owner's."""
+        claim = self._agent._ownership.held(conversation_id)
+        scope = None if claim is None else Scope(claim.key, claim.token)
+        return Binding(self._agent, conversation_id, starting=starting, scope=scope)
 
     async def _skip_started(self, conversation_id: str, hooks: _Hooks) -> None:
         """See to it that the started hooks are through, or that they never run: the conversation has ended."""

@@ -6,14 +6,26 @@ import asyncio
 import contextlib
 import threading
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
-from redstate import AsyncStore, Store
+from redstate import AsyncStore, Store, _keys
+from redstate._call import Query
 from redstate._discovery import Endpoint, open_server
 from redstate._settings import Settings
+from redstate.calls.record import milliseconds
 from redstate.conversimple._threads import Threads
 from redstate.embedded import EmbeddedServer
 from redstate.errors import ConfigurationError, InvalidId
 from redstate.transport.base import forget_at_fork
+
+T = TypeVar("T")
+
+
+class RecordName(NamedTuple):
+    """A record: its key, and how many milliseconds it lives after a change."""
+
+    key: str
+    ttl_ms: int
 
 
 class Stores:
@@ -60,6 +72,45 @@ class Stores:
         if self._store is not None:
             raise _half_configured("store", "async_store")
         return shared.for_loop()
+
+    @property
+    def identity(self) -> object:
+        """Equal for agents that share their stores."""
+        return self._async_store, self._store
+
+    @property
+    def prefix(self) -> str:
+        """What the keys begin with."""
+        return self._any()._settings.key_prefix
+
+    def record(self, conversation_id: str) -> RecordName:
+        """Where a conversation lies.
+
+        Raises:
+            InvalidId: the id cannot name a conversation.
+        """
+        store = self._any()
+        key = _keys.conversation_key(store._settings.key_prefix, conversation_id)
+        return RecordName(key, milliseconds(store._settings.ttl))
+
+    async def ask(self, call: Query[T], timeout: float | None = None) -> T:
+        """Perform a call on whichever store there is, and never in a thread that a tool may block.
+
+        Args:
+            call: what.
+            timeout: seconds; the store's by default.
+
+        Raises:
+            RedstateError: the store could not do it.
+        """
+        store = self._any()
+        seconds = store._settings.timeout if timeout is None else timeout
+        if isinstance(store, AsyncStore):
+            return await store._record("", ttl_ms=1, timeout=seconds).ask(call)
+        return await self.threads.run(store._record("", ttl_ms=1, timeout=seconds).ask, call)
+
+    def _any(self) -> Store | AsyncStore:
+        return self.for_loop() if self.awaited else self.for_threads()
 
     def forget(self, conversation_id: str | None) -> None:
         """Read a conversation anew: what this agent is told of next may follow from what another process has done."""

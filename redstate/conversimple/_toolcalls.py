@@ -1,68 +1,33 @@
-"""Serves tool calls: each under its own conversation, once, and always with an answer."""
+"""Serves tool calls: each under its own conversation, by the conversation's owner, once, and always with an answer."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import logging
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from conversimple.tools import ToolCall
 
+from redstate._jitter import between
+from redstate._scope import Phase, Scope
+from redstate.calls.toolcalls import Begun
 from redstate.conversimple._binding import Binding, bound
+from redstate.conversimple._calljournal import CallJournal
+from redstate.conversimple._claims import PASSING
 from redstate.conversimple._json import StillLive, json_safe
+from redstate.conversimple._ownership import Claim, Ownership
+from redstate.conversimple._requests import Answer, Request
+from redstate.conversimple._statistics import AgentStatistics
+from redstate.errors import Fenced, RedstateError
 
 if TYPE_CHECKING:
     from redstate.conversimple.agent import StatefulAgent
 
 logger = logging.getLogger("redstate.conversimple")
 
-# The SDK's own bounds for timeout_seconds.
-DEFAULT_TIMEOUT = 30.0
-SHORTEST_TIMEOUT = 0.1
-LONGEST_TIMEOUT = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One tool call as the platform asked for it."""
-
-    call_id: Any
-    tool_name: Any
-    arguments: Any
-    conversation_id: str | None
-    timeout: float
-
-    @classmethod
-    def of(cls, payload: dict[str, Any], own_conversation: str | None) -> Request:
-        """Read a request's payload; ``own_conversation`` counts only where it names none."""
-        arguments = payload.get("arguments")
-        return cls(
-            call_id=payload.get("call_id"),
-            tool_name=payload.get("tool_name"),
-            arguments={} if arguments is None else arguments,
-            conversation_id=payload.get("conversation_id") or own_conversation,
-            timeout=_timeout(payload.get("timeout_seconds", DEFAULT_TIMEOUT)),
-        )
-
-    @property
-    def key(self) -> str:
-        """The call's name among those of all conversations: call ids repeat between them."""
-        return json.dumps([self.conversation_id, self.call_id])
-
-    def answer(self, **content: Any) -> dict[str, Any]:
-        """Return the payload that answers this request."""
-        answer = {"call_id": self.call_id or "unknown", "conversation_id": self.conversation_id, **content}
-        return {**answer, "tool_name": self.tool_name} if self.tool_name else answer
-
-
-def _timeout(seconds: Any) -> float:
-    try:
-        return max(SHORTEST_TIMEOUT, min(float(seconds), LONGEST_TIMEOUT))
-    except (TypeError, ValueError):
-        return DEFAULT_TIMEOUT
+# How long to wait before looking again what became of a call in another process, in seconds.
+_FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.25
 
 
 class CallFailed(Exception):
@@ -76,8 +41,13 @@ class ToolCalls:
     bound on remembered answers work on, under keys that name the conversation as well.
     """
 
-    def __init__(self, agent: StatefulAgent) -> None:
+    def __init__(self, agent: StatefulAgent, ownership: Ownership, statistics: AgentStatistics) -> None:
         self._agent = agent
+        self._ownership = ownership
+        self._statistics = statistics
+        # The calls that run here: neither those that wait for another process nor those that are left to it.
+        self._running: set[asyncio.Task[Any]] = set()
+        self._draining = False
 
     def accept(self, request: Request) -> None:
         """Serve the request in a task of its own, unless the same one is being served."""
@@ -85,22 +55,152 @@ class ToolCalls:
         if key in self._agent._tool_tasks:
             logger.debug("ignored a duplicate of the running call %r", request.call_id)
             return
-        task = asyncio.create_task(self.serve(request))
+        task = asyncio.create_task(self._post(request) if self._draining else self.serve(request))
         self._agent._tool_tasks[key] = task
         task.add_done_callback(lambda done: self._agent._finish_tool_task(key, done))
 
     async def serve(self, request: Request) -> None:
-        """Answer the request: with the answer that it had before, or by running the tool."""
+        """Answer the request: with the answer that it had before, or by running the tool, if that is for this agent."""
         with bound(Binding(self._agent, request.conversation_id, request.call_id)):
             remembered = self._agent._completed_tool_results.get(request.key)
             if remembered is not None:
+                self._statistics.calls_repeated += 1
                 await self._agent.connection.send_message(*remembered)
             elif not request.call_id or not request.tool_name:
-                await self._send(request, "tool_call_error", _failure(request, "Missing call_id or tool_name"))
+                await self._send(request, request.failure("Missing call_id or tool_name"))
+            elif request.conversation_id is None:
+                await self._tell(request, *await self._answer(request, None))
             else:
-                await self._run(request)
+                await self._serve_once(request)
 
-    async def _run(self, request: Request) -> None:
+    async def drain(self, timeout: float) -> None:
+        """Begin no further call, and wait for those that run; what comes meanwhile is left to the next owner.
+
+        Args:
+            timeout: seconds to wait at most.
+        """
+        self._draining = True
+        own = asyncio.current_task()
+        if running := {task for task in self._running if task is not own}:
+            await asyncio.wait(running, timeout=timeout)
+        others = {task for task in self._agent._tool_tasks.values() if task not in self._running and task is not own}
+        if others:
+            await asyncio.wait(others, timeout=min(1.0, timeout))
+
+    def resume(self) -> None:
+        """The agent starts (again)."""
+        self._draining = False
+
+    # Once, in whichever process
+
+    async def _serve_once(self, request: Request) -> None:
+        try:
+            journal = CallJournal(self._agent._stores, request)
+            claim = await self._claim(request)
+            while claim is not None:
+                if await self._served(request, journal, claim):
+                    return
+                claim = await self._claim(request)
+            await self._elsewhere(request, journal)
+        except RedstateError as error:
+            _log_failure(request, error)
+            message = f"The conversation could not be claimed in the store: {error}"
+            await self._send(request, request.failure(message))
+
+    async def _claim(self, request: Request) -> Claim | None:
+        """The claim on the request's conversation; None where it is for another process."""
+        assert request.conversation_id is not None
+        if not self._agent._may_serve(request):
+            return None
+        pause = _FIRST_LOOK
+        while True:
+            try:
+                return await self._ownership.hold(request.conversation_id)
+            except PASSING:
+                # The store may be back in a moment.
+                if request.left <= pause:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_LOOK)
+
+    async def _served(self, request: Request, journal: CallJournal, claim: Claim) -> bool:
+        """Serve the call as the owner. Returns False where there is a newer one."""
+        try:
+            begun = await journal.begin(claim)
+            match begun.verdict:
+                case "done":
+                    await self._repeat(request, begun)
+                case "wait":
+                    # This very owner runs it, or did and could not say so.
+                    await self._elsewhere(request, journal, claim)
+                case "full":
+                    await self._send(request, request.failure("Too many tool calls of this conversation are under way"))
+                case _:
+                    request = request.as_of(begun.now_us)
+                    await self._run(request, journal, claim, journal.scope(claim, begun, request.left))
+        except Fenced:
+            self._ownership.lose(claim)
+            return False
+        return True
+
+    async def _run(self, request: Request, journal: CallJournal, claim: Claim, scope: Scope) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        self._statistics.calls_running = len(self._running)
+        try:
+            answer, result = await self._answer(request, scope)
+            ending = await journal.finish(claim, answer)
+        finally:
+            self._running.discard(task)
+            self._statistics.calls_running = len(self._running)
+        if ending == "lost":
+            # The next owner runs it, and its answer counts.
+            self._ownership.lose(claim)
+            return
+        await self._tell(request, answer, result)
+
+    async def _elsewhere(self, request: Request, journal: CallJournal, own: Claim | None = None) -> None:
+        """See to a call that another process may run: repeat its answer when there is one.
+
+        A call that has not begun is left to the conversation's owner, who gets it as well, unless this agent becomes
+        the owner (by another claim than ``own``).
+        """
+        begins, pause = await journal.look(), _FIRST_LOOK
+        begun = begins
+        while begun is None or begun.verdict == "wait":
+            if request.left <= 0:
+                if begins is not None:
+                    await self._send(request, request.failure("The call is still under way in another process"))
+                return
+            await asyncio.sleep(between(pause / 2, pause))
+            pause = min(pause * 2, _LONGEST_LOOK)
+            claim = self._ownership.held(request.conversation_id)
+            if claim is not None and claim is not own and await self._served(request, journal, claim):
+                return
+            with contextlib.suppress(*PASSING):
+                begun = await journal.look()
+        if begins is not None:
+            await self._repeat(request, begun)
+
+    async def _repeat(self, request: Request, begun: Begun) -> None:
+        self._statistics.calls_repeated += 1
+        await self._send(request, Answer.of_record(begun.answer, request))
+
+    async def _post(self, request: Request) -> None:
+        """Leave a call to the conversation's next owner."""
+        claim = self._ownership.held(request.conversation_id)
+        if claim is None or not request.call_id or not request.tool_name:
+            return
+        try:
+            await CallJournal(self._agent._stores, request).post(claim)
+        except RedstateError as error:
+            logger.warning("call %r could not be left to the next owner: %s", request.call_id, error)
+
+    # Running the tool
+
+    async def _answer(self, request: Request, scope: Scope | None) -> tuple[Answer, Any]:
+        """Run the tool. Returns what the platform is to be told, and what the tool returned."""
         agent, key = self._agent, request.key
         call = ToolCall(
             call_id=request.call_id,
@@ -111,33 +211,40 @@ class ToolCalls:
         )
         agent.pending_tool_calls[key] = call
         try:
-            await agent.callback_manager.trigger_tool_called(call)
-            try:
-                result = await self._execute(request)
-                answer = request.answer(result=await _plain(result))
-            except Exception as error:  # noqa: BLE001 - whatever a tool raises is the answer to its call
-                _log_failure(request, error)
-                await self._send(request, "tool_call_error", _failure(request, _message(error)))
-                return
-            await self._send(request, "tool_call_response", answer)
-            await agent.callback_manager.trigger_tool_completed(request.call_id, result)
+            with bound(Binding(agent, request.conversation_id, request.call_id, scope=scope)):
+                await agent.callback_manager.trigger_tool_called(call)
+                return await self._outcome(request, scope)
         finally:
             agent.pending_tool_calls.pop(key, None)
+
+    async def _outcome(self, request: Request, scope: Scope | None) -> tuple[Answer, Any]:
+        # Also where the call is cancelled: what its thread still does must not be done beside the next owner's run.
+        phase = Phase.EXPIRED
+        try:
+            result = await self._execute(request)
+            answer = Answer("tool_call_response", request.answer(result=await _plain(result)))
+            phase = Phase.ANSWERED
+            return answer, result
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises is the answer to its call
+            phase = Phase.EXPIRED if isinstance(error, TimedOut) else Phase.ANSWERED
+            _log_failure(request, error)
+            return request.failure(_message(error)), None
+        finally:
+            if scope is not None and scope.call is not None:
+                scope.call.phase = phase
 
     async def _execute(self, request: Request) -> Any:
         if not isinstance(request.arguments, dict):
             raise CallFailed(f"arguments must be an object, not {type(request.arguments).__name__}")
         try:
-            # The platform's clock runs while the call waits for the conversation's started hook.
-            async with asyncio.timeout(request.timeout) as limit:
+            # The platform's clock runs while the call waits for its claim and for the conversation's started hook.
+            async with asyncio.timeout(request.left) as limit:
                 await self._agent._lifecycle.wait_started(request.conversation_id)
-                # The platform may ask for this because of what a call in another process has answered.
-                self._agent._stores.forget(request.conversation_id)
                 return await self._agent.tool_registry.execute_tool(request.tool_name, request.arguments)
         except TimeoutError as error:
             if limit.expired():
                 self._agent._lifecycle.check_claimed(request.conversation_id)
-                raise CallFailed("Tool execution timed out") from error
+                raise TimedOut("Tool execution timed out") from error
             raise
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -146,11 +253,25 @@ class ToolCalls:
             # Something inside the tool was cancelled, not this call: the caller still gets an answer.
             raise CallFailed("Tool execution was cancelled") from error
 
-    async def _send(self, request: Request, event: str, answer: dict[str, Any]) -> None:
+    async def _tell(self, request: Request, answer: Answer, result: Any) -> None:
+        """Send the answer of a call that ran here."""
+        await self._send(request, answer)
+        if answer.event == "tool_call_response":
+            self._statistics.calls_answered += 1
+            with bound(Binding(self._agent, request.conversation_id, request.call_id)):
+                await self._agent.callback_manager.trigger_tool_completed(request.call_id, result)
+        else:
+            self._statistics.calls_failed += 1
+
+    async def _send(self, request: Request, answer: Answer) -> None:
         # Remembered first: a redelivery must find the answer even if this sending fails.
         if request.call_id and request.tool_name:
-            self._agent._remember_tool_result(request.key, event, answer)
-        await self._agent.connection.send_message(event, answer)
+            self._agent._remember_tool_result(request.key, answer.event, answer.payload)
+        await self._agent.connection.send_message(answer.event, answer.payload)
+
+
+class TimedOut(CallFailed):
+    """The call's time was up before the tool returned."""
 
 
 async def _plain(result: Any) -> Any:
@@ -159,10 +280,6 @@ async def _plain(result: Any) -> Any:
     except StillLive:
         # Reading it waits for the server, which the event loop must not.
         return await asyncio.to_thread(json_safe, result, may_read=True)
-
-
-def _failure(request: Request, message: str) -> dict[str, Any]:
-    return request.answer(error={"message": message, "timestamp": datetime.now(UTC).isoformat()})
 
 
 def _message(error: Exception) -> str:

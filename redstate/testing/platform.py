@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from redstate.testing.platform_agents import JoinedAgent
 from redstate.testing.platform_calls import Response, SentCall, ToolResult, outcome
-from redstate.testing.platform_errors import PlatformError
+from redstate.testing.platform_errors import AgentGone, NoAgent, PlatformError
 from redstate.testing.platform_server import PATH, Desk, listen
 
 if TYPE_CHECKING:
@@ -41,8 +41,10 @@ class LocalPlatform:
             await platform.end_conversation(conv.id)
             await agent.stop()
 
-    Agents may live in other processes. All agents of one API key share a topic and are told of the same
-    conversations. Waiting needs no sleeps: each method returns when the agents have done their part.
+    Agents may live in other processes. All agents of one API key share a topic and are told of the same conversations.
+    A call that is waited for is sent once more to an agent that registers tools for its conversation later, and, when the
+    agent that has it leaves, to another one that has registered them. Waiting needs no sleeps: each method returns when
+    the agents have done their part.
 
     Args:
         auth_token: the only API key that is let in; by default every key is.
@@ -151,10 +153,10 @@ class LocalPlatform:
         ready: bool = True,
         lifecycle: bool = True,
         to: Iterable[JoinedAgent | str] | None = None,
-        registrations: int | None = None,
+        registrations: int = 1,
         timeout: float = 10.0,
     ) -> StartedConversation:
-        """Tell agents of a conversation, and wait until they have registered their tools for it.
+        """Tell agents of a conversation, and wait until one has registered its tools for it.
 
         Args:
             conversation_id: its id; by default a new one.
@@ -163,13 +165,13 @@ class LocalPlatform:
             ready: send ``conversation_ready``.
             lifecycle: send ``conversation_lifecycle`` with ``conversation_started``.
             to: the agents to tell; by default all of the customer.
-            registrations: how many agents, whichever, must register tools; by default each that is told.
-                0 does not wait, for agents without tools.
+            registrations: how many agents, whichever, must register tools. One serves a conversation, however many are
+                told; plain agents of the SDK all do. 0 does not wait, for agents without tools.
             timeout: seconds to wait at most.
 
         Raises:
             NoAgent: there is nobody to tell.
-            PlatformTimeout: not all have registered in time.
+            PlatformTimeout: too few have registered in time.
         """
         told = self._desk.roster.chosen(to, customer_id)
         conversation_id = conversation_id or f"conv-{uuid4().hex}"
@@ -180,7 +182,7 @@ class LocalPlatform:
                 await agent.send("conversation_ready", _about(conv, agent_id=agent_id))
             if lifecycle:
                 await agent.send("conversation_lifecycle", _about(conv, event="conversation_started"))
-        await self._wait_registered(conv.id, told, registrations, timeout)
+        await self._wait_registered(conv.id, registrations, timeout)
         return conv
 
     async def end_conversation(self, conversation_id: str, *, to: Iterable[JoinedAgent | str] | None = None) -> None:
@@ -223,7 +225,8 @@ class LocalPlatform:
             tool: the tool's name.
             arguments: the tool's arguments.
             call_id: the call's id; by default a new one.
-            agent: who is asked; by default the agents that registered tools for the conversation in turn.
+            agent: who is asked; by default the agents that registered tools for the conversation in turn. Where all
+                that have are gone, the call waits for the next that does.
             tool_timeout: seconds that the agent is told it has; by default the SDK's 30.
             timeout: seconds to wait here.
 
@@ -234,7 +237,8 @@ class LocalPlatform:
             AgentGone: the agent left before it could be asked.
             PlatformTimeout: no answer came in time.
         """
-        target = self._desk.roster.for_call(conversation_id, tool) if agent is None else self._desk.roster.find(agent)
+        deadline = asyncio.get_running_loop().time() + timeout
+        target = self._desk.roster.find(agent) if agent else await self._whose_turn(conversation_id, tool, deadline)
         payload: dict[str, Any] = {
             "call_id": call_id or f"call-{uuid4().hex}",
             "conversation_id": conversation_id,
@@ -244,7 +248,7 @@ class LocalPlatform:
         if tool_timeout is not None:
             payload["timeout_seconds"] = tool_timeout
         call = SentCall(payload["call_id"], conversation_id, tool, target.id, payload)
-        return await self._ask(target, call, timeout)
+        return await self._ask(target, call, deadline, moves=agent is None)
 
     async def redeliver(
         self, call_id: str, *, conversation_id: str | None = None, agent: JoinedAgent | str | None = None
@@ -291,27 +295,42 @@ class LocalPlatform:
 
     # How it works
 
-    async def _ask(self, agent: JoinedAgent, call: SentCall, timeout: float) -> ToolResult:
-        answer = self._desk.calls.expect(call)
+    async def _whose_turn(self, conversation_id: str, tool: str, deadline: float) -> JoinedAgent:
+        """The agent to ask; where those that could be asked have left, the next one that registers."""
+        roster, clock = self._desk.roster, asyncio.get_running_loop().time
+        while True:
+            try:
+                return roster.for_call(conversation_id, tool)
+            except NoAgent:
+                if not roster.was_served(conversation_id):
+                    raise
+            await self._wait_registered(conversation_id, 1, deadline - clock())
+
+    async def _ask(self, agent: JoinedAgent, call: SentCall, deadline: float, *, moves: bool) -> ToolResult:
+        answer, clock = self._desk.calls.expect(call), asyncio.get_running_loop().time
         try:
-            started = asyncio.get_running_loop().time()
-            await agent.send("tool_call_request", call.payload)
-            return await outcome(call, answer, timeout, started)
+            started = clock()
+            while True:
+                self._desk.calls.sent(call, agent.id)
+                try:
+                    await agent.send("tool_call_request", call.payload)
+                    break
+                except AgentGone:
+                    if not moves:
+                        raise
+                agent = await self._whose_turn(call.conversation_id, call.tool, deadline)
+            return await outcome(call, answer, deadline - clock(), started)
         finally:
             answer.cancel()
 
-    async def _wait_registered(
-        self, conversation_id: str, told: list[JoinedAgent], registrations: int | None, timeout: float
-    ) -> None:
-        def registered() -> list[JoinedAgent]:
-            candidates = told if registrations is None else self.agents
-            return [agent for agent in candidates if conversation_id in agent.tools]
+    async def _wait_registered(self, conversation_id: str, wanted: int, timeout: float) -> None:
+        def registered() -> int:
+            return sum(conversation_id in agent.tools for agent in self.agents)
 
-        wanted = len(told) if registrations is None else registrations
         await self._desk.changes.until(
-            lambda: len(registered()) >= wanted,
+            lambda: registered() >= wanted,
             timeout,
-            lambda: f"{len(registered())} of {wanted} agents have registered tools for {conversation_id}",
+            lambda: f"{registered()} of {wanted} agents have registered tools for {conversation_id}",
         )
 
 

@@ -78,6 +78,7 @@ class Roster:
         self.agents: list[JoinedAgent] = []
         self._joined = 0
         self._turns: dict[str, int] = {}
+        self._served: set[str] = set()
 
     def next_id(self) -> str:
         """Return the id of the agent that joins next."""
@@ -127,9 +128,19 @@ class Roster:
         self._turns[conversation_id] = turn + 1
         return able[turn % len(able)]
 
+    def register(self, agent: JoinedAgent, conversation_id: str, tools: list[dict[str, Any]]) -> None:
+        """Note the tools that an agent offers for a conversation."""
+        agent.tools[conversation_id] = tools
+        self._served.add(conversation_id)
+
+    def was_served(self, conversation_id: str) -> bool:
+        """Tell whether an agent has registered tools for the conversation, which has not ended."""
+        return conversation_id in self._served
+
     def forget(self, conversation_id: str) -> None:
         """Drop what is known of an ended conversation."""
         self._turns.pop(conversation_id, None)
+        self._served.discard(conversation_id)
         for agent in self.agents:
             agent.tools.pop(conversation_id, None)
             agent.conversations.discard(conversation_id)

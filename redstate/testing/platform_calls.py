@@ -83,6 +83,8 @@ class CallLog:
         self._sent: dict[str, dict[str, SentCall]] = {}
         self._responses: dict[str, list[Response]] = {}
         self._waiting: dict[tuple[str, str], asyncio.Future[Response]] = {}
+        # The agent that each call waited for was last sent to.
+        self._with: dict[tuple[str, str], str] = {}
 
     def find(self, call_id: str, conversation_id: str | None = None) -> SentCall:
         """Return the call that was sent under this id.
@@ -120,8 +122,21 @@ class CallLog:
         self._sent.setdefault(call.call_id, {}).setdefault(call.conversation_id, call)
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._waiting[key] = future
-        future.add_done_callback(lambda _: self._waiting.pop(key))
+        future.add_done_callback(lambda _: self._settle(key))
         return future
+
+    def sent(self, call: SentCall, agent: str) -> None:
+        """Note who has the call now."""
+        self._with[(call.conversation_id, call.call_id)] = agent
+
+    def waiting(self, conversation_id: str | None, agent: str) -> list[SentCall]:
+        """The calls that are waited for: those of a conversation that ``agent`` does not have, or all that it has."""
+        return [
+            self._sent[call_id][where]
+            for where, call_id in self._waiting
+            if (where == conversation_id and self._with.get((where, call_id)) not in (agent, None))
+            or (conversation_id is None and self._with.get((where, call_id)) == agent)
+        ]
 
     def receive(self, response: Response) -> None:
         """Record an answer and hand it to whoever waits for it."""
@@ -134,6 +149,10 @@ class CallLog:
         elif calls:
             self.misrouted.append(response)
             self._fail(calls.values(), response)
+
+    def _settle(self, key: tuple[str, str]) -> None:
+        del self._waiting[key]
+        self._with.pop(key, None)
 
     def _fail(self, calls: Iterable[SentCall], response: Response) -> None:
         for call in calls:

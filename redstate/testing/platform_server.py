@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import logging
 from http import HTTPStatus
@@ -14,8 +15,9 @@ from websockets.typing import Subprotocol
 
 from redstate.testing.phoenix import Frame, MalformedFrame, decode
 from redstate.testing.platform_agents import JoinedAgent, Roster
-from redstate.testing.platform_calls import CallLog, Response
+from redstate.testing.platform_calls import CallLog, Response, SentCall
 from redstate.testing.platform_changes import Changes
+from redstate.testing.platform_errors import AgentGone, NoAgent
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import Server, ServerConnection
@@ -71,7 +73,7 @@ class Desk:
             logger.debug("the connection of %s broke", agent)
         finally:
             if agent is not None:
-                self._leave(agent)
+                await self._leave(agent)
 
     async def _receive(
         self, connection: ServerConnection, frame: Frame, agent: JoinedAgent | None
@@ -85,7 +87,7 @@ class Desk:
             case "heartbeat":
                 self.heartbeats += 1
             case "register_conversation_tools":
-                _register(agent, frame.payload)
+                await self._register(agent, frame.payload)
             case "tool_call_response" | "tool_call_error":
                 self.calls.receive(Response.of(frame.event, frame.payload, agent.id))
                 return agent
@@ -108,17 +110,27 @@ class Desk:
         self.roster.agents.append(agent)
         return agent
 
-    def _leave(self, agent: JoinedAgent) -> None:
+    async def _register(self, agent: JoinedAgent, payload: dict[str, Any]) -> None:
+        conversation_id, tools = payload.get("conversation_id"), payload.get("tools")
+        if not isinstance(conversation_id, str) or not isinstance(tools, list):
+            raise MalformedFrame("it registers tools without a conversation id or without a list of tools")
+        self.roster.register(agent, conversation_id, tools)
+        await self._send_again(self.calls.waiting(conversation_id, agent.id), agent)
+
+    async def _leave(self, agent: JoinedAgent) -> None:
         agent.connected = False
         self.roster.agents.remove(agent)
         self.changes.happened()
+        for call in self.calls.waiting(None, agent.id):
+            # Where nobody has, whoever registers next gets it.
+            with contextlib.suppress(NoAgent):
+                await self._send_again([call], self.roster.for_call(call.conversation_id, call.tool))
 
-
-def _register(agent: JoinedAgent, payload: dict[str, Any]) -> None:
-    conversation_id, tools = payload.get("conversation_id"), payload.get("tools")
-    if not isinstance(conversation_id, str) or not isinstance(tools, list):
-        raise MalformedFrame("it registers tools without a conversation id or without a list of tools")
-    agent.tools[conversation_id] = tools
+    async def _send_again(self, calls: list[SentCall], agent: JoinedAgent) -> None:
+        for call in calls:
+            self.calls.sent(call, agent.id)
+            with contextlib.suppress(AgentGone):
+                await agent.send("tool_call_request", call.payload)
 
 
 def _credentials(connection: ServerConnection) -> tuple[str, str]:

@@ -1,0 +1,138 @@
+"""What the changes of the running code are subject to: the owner's token, and the tool call that they are part of.
+
+A context variable carries it, through awaits, into tasks, and into the threads of sync tools. Outside of tool calls and
+hooks of agents there is none, and a change costs one look at the variable.
+
+Changes of a tool call have names that follow from the call: its id, and the ordinal of the change among those of the
+call on one record. A call that is run again, as its worker died half-way, gives its changes the same names, so those
+that were made before are answered from the journal, and only what is missing is made.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextvars import ContextVar
+from enum import Enum
+
+from redstate import _keys
+from redstate._writers import FIRST_SEQUENCE, Operation
+from redstate.errors import ConflictError, DeadlineExceeded, RedstateError, StaleOperation, StoreError
+
+
+class Phase(Enum):
+    """Where a tool call stands."""
+
+    RUNNING = "running"
+    ANSWERED = "answered"
+    EXPIRED = "expired"
+
+
+class CallPen:
+    """Names the changes of one tool call.
+
+    Args:
+        key: the record of the call's conversation.
+        name: see ``_keys.call_pen``.
+        deadline_us: until when the call may change anything, in microseconds of the server's clock.
+
+    Attributes:
+        phase: where the call stands. Changes of tasks that go on after the answer are no longer the call's.
+    """
+
+    __slots__ = ("_key", "_lock", "_name", "_ordinals", "deadline_us", "phase")
+
+    def __init__(self, key: str, name: str, deadline_us: int) -> None:
+        self._key = key
+        self._name = name
+        self.deadline_us = deadline_us
+        self.phase = Phase.RUNNING
+        # For each record: the next ordinal, and those that were given back.
+        self._ordinals: dict[str, tuple[int, list[int]]] = {}
+        # A sync tool may use threads of its own.
+        self._lock = threading.Lock()
+
+    def begin(self, key: str) -> Operation:
+        """The next change of the call on a record.
+
+        Raises:
+            DeadlineExceeded: the call was answered as timed out.
+        """
+        with self._lock:
+            following, returned = self._ordinals.get(key) or (FIRST_SEQUENCE + 1, [])
+            if returned:
+                sequence = min(returned)
+                returned.remove(sequence)
+            else:
+                sequence, following = following, following + 1
+            self._ordinals[key] = following, returned
+        # Beside the journals of the conversation's tool calls; elsewhere it is one of the writers.
+        own = key == self._key
+        journal = (_keys.CALL if own else _keys.JOURNAL) + self._name
+        op_id = f"rs1{_keys.CALL if own else ''}-{self._name}-{sequence}"
+        return Operation(journal, f"{sequence}|{FIRST_SEQUENCE}", None, key, sequence, op_id)
+
+    def names(self, operation: Operation) -> bool:
+        """Whether the change is one of the call."""
+        return operation.journal[1:] == self._name and operation.writer is None
+
+    def give_back(self, operation: Operation) -> None:
+        """The change was not made, and the next one may be the same once more: it has the same name then.
+
+        Without this, how often a change met others' would decide on the names of all that follow.
+        """
+        with self._lock:
+            self._ordinals[operation.key][1].append(operation.sequence)
+
+
+class Scope:
+    """What changes are subject to.
+
+    Attributes:
+        key: the record that is owned; None where there is none.
+        token: the owner's, for changes of that record.
+        call: the tool call; None in hooks.
+    """
+
+    __slots__ = ("call", "key", "token")
+
+    def __init__(self, key: str | None, token: int, call: CallPen | None = None) -> None:
+        self.key = key
+        self.token = token
+        self.call = call
+
+    def begin(self, key: str) -> Operation | None:
+        """The name of a change, if it is a running call's; None where it is the process's own.
+
+        Raises:
+            DeadlineExceeded: the call was answered as timed out, and nothing that it left behind may change anything.
+        """
+        call = self.call
+        if call is None or call.phase is Phase.ANSWERED:
+            return None
+        if call.phase is Phase.EXPIRED:
+            raise DeadlineExceeded(f"The tool call that would change {key} has timed out", key=key)
+        return call.begin(key)
+
+    def refused(self, operation: Operation, error: RedstateError) -> RedstateError:
+        """A change was not made. Returns what to raise."""
+        call = self.call
+        if call is None or not call.names(operation):
+            return error
+        if isinstance(error, StaleOperation) and call.phase is not Phase.RUNNING:
+            # It was on its way when the call was answered.
+            return DeadlineExceeded(f"The tool call that would change {operation.key} is over", key=operation.key)
+        if isinstance(error, (ConflictError, StoreError)):
+            call.give_back(operation)
+        return error
+
+    def deadline_us(self) -> int | None:
+        """Until when changes may be made."""
+        call = self.call
+        return None if call is None or call.phase is Phase.ANSWERED else call.deadline_us
+
+    def fence(self, key: str) -> int | None:
+        """The token to show with a change of a record."""
+        return self.token if key == self.key else None
+
+
+current: ContextVar[Scope | None] = ContextVar("redstate_scope", default=None)

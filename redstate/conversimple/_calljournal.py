@@ -1,0 +1,105 @@
+"""The journal of one tool call, in the record of its conversation: what makes it run once, in whichever process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import uuid4
+
+from redstate._keys import call_pen
+from redstate._scope import CallPen, Scope
+from redstate.calls import toolcalls
+from redstate.calls.toolcalls import Begun, CallName, Ending
+from redstate.conversimple._claims import PASSING
+from redstate.conversimple._ownership import Claim
+from redstate.conversimple._requests import Answer, Request
+from redstate.conversimple._stores import RecordName, Stores
+
+logger = logging.getLogger("redstate.conversimple")
+
+T = TypeVar("T")
+
+# How long to wait before a store that failed is asked again, and for how long to try to keep an answer, in seconds.
+_FIRST_RETRY, _LONGEST_RETRY = 0.01, 0.5
+_KEEP_FOR = 5.0
+
+
+class CallJournal:
+    """The journal of one request.
+
+    Args:
+        stores: how to reach the server.
+        request: the call.
+
+    Raises:
+        InvalidId: its conversation id cannot name a conversation.
+    """
+
+    def __init__(self, stores: Stores, request: Request) -> None:
+        self._stores = stores
+        self._request = request
+        assert request.conversation_id is not None
+        self.record: RecordName = stores.record(request.conversation_id)
+        self.name = CallName(self.record.key, call_pen(request.conversation_id, str(request.call_id)))
+        self._attempt = uuid4().hex
+
+    async def begin(self, claim: Claim) -> Begun:
+        """Begin the call as the conversation's owner.
+
+        Raises:
+            Fenced: there is a newer owner.
+            RedstateError: the store could not tell until the call's time was up.
+        """
+        call = toolcalls.begin(self.name, claim.ttl_ms, claim.token, self._attempt, self._request.payload())
+        return await self._insist(lambda: self._stores.ask(call), self._request.left)
+
+    async def post(self, claim: Claim) -> None:
+        """Leave the call to the next owner.
+
+        Raises:
+            RedstateError: the store could not do it.
+        """
+        await self._stores.ask(toolcalls.post(self.name, claim.ttl_ms, claim.token, self._request.payload()))
+
+    async def look(self) -> Begun | None:
+        """What has become of the call, which may be another's.
+
+        Raises:
+            RedstateError: the store could not tell.
+        """
+        return await self._stores.ask(toolcalls.look(self.name))
+
+    def scope(self, claim: Claim, begun: Begun, left: float) -> Scope:
+        """What the changes of the call are subject to; ``left`` is how many seconds it has from now on."""
+        # The server's clock was read before its answer came, so this is no later than the time that the caller has.
+        deadline_us = begun.now_us + int(left * 1_000_000)
+        return Scope(claim.key, claim.token, CallPen(claim.key, self.name.pen, deadline_us))
+
+    async def finish(self, claim: Claim, answer: Answer) -> Ending | None:
+        """Record the answer. Returns None where the store could not do it for some seconds: a redelivered call is then
+        run again, and what it has changed is not changed twice.
+
+        Raises:
+            Fenced: there is a newer owner, who answers the call.
+        """
+        recorded = answer.record()
+        call = toolcalls.finish(self.name, claim.ttl_ms, claim.token, self._attempt, recorded)
+        try:
+            return await self._insist(lambda: self._stores.ask(call), _KEEP_FOR)
+        except PASSING as error:
+            logger.warning("the answer of call %r could not be journalled: %s", self._request.call_id, error)
+            return None
+
+    async def _insist(self, attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
+        clock, pause = asyncio.get_running_loop().time, _FIRST_RETRY
+        until = clock() + seconds
+        while True:
+            try:
+                return await attempt()
+            except PASSING:
+                if clock() + pause >= until:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_RETRY)

@@ -1,0 +1,113 @@
+"""Keeps the leases of a process's owners, all in one call, and hears which owners of other processes are gone.
+
+One lease covers all that an owner holds, however much that is. It is renewed from the event loop: a worker whose loop
+stands still serves nobody, and loses its conversations to those who do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import weakref
+from collections.abc import Callable
+from typing import Protocol
+
+from redstate._jitter import between
+from redstate.calls import ownership
+from redstate.conversimple._stores import Stores
+from redstate.errors import RedstateError
+
+logger = logging.getLogger("redstate.conversimple")
+
+# Renewals within one lease. As the answer tells when the next lease of any owner ends, nobody need look more often.
+_RENEWALS = 8
+# How long after the end of a lease to look, in seconds.
+_AFTER_END = 0.005
+
+
+class Member(Protocol):
+    """An agent that owns conversations. ``owner`` is its id; None while it has none."""
+
+    owner: str | None
+
+    def lapsed(self, owner: str) -> None:
+        """The lease ended: the process stood still, or was cut off, for too long."""
+
+    def gone(self, owners: tuple[str, ...]) -> None:
+        """These owners are gone."""
+
+
+class Membership:
+    """The members of one event loop on one server.
+
+    Args:
+        stores: how to reach the server.
+        lease: seconds.
+    """
+
+    def __init__(self, stores: Stores, lease: float) -> None:
+        self._stores = stores
+        self._lease = lease
+        self._members: list[Member] = []
+        self._beating: asyncio.Task[None] | None = None
+
+    async def join(self, owner: str) -> None:
+        """Begin the lease of an owner, which counts from before this returns.
+
+        Raises:
+            RedstateError: the store could not do it.
+        """
+        await self._stores.ask(ownership.beat(self._stores.prefix, self._lease, (), (owner,)))
+
+    def add(self, member: Member) -> None:
+        """Renew the lease of a member that has joined, from now on."""
+        if member not in self._members:
+            self._members.append(member)
+        if self._beating is None or self._beating.done():
+            self._beating = asyncio.create_task(self._beat(), name="redstate-leases")
+
+    def remove(self, member: Member) -> None:
+        """Renew it no more."""
+        with contextlib.suppress(ValueError):
+            self._members.remove(member)
+        if not self._members and self._beating is not None:
+            self._beating.cancel()
+            self._beating = None
+
+    async def _beat(self) -> None:
+        failing = False
+        while self._members:
+            renewed = {member.owner: member for member in self._members if member.owner is not None}
+            try:
+                # Several attempts must fit into a lease.
+                call = ownership.beat(self._stores.prefix, self._lease, renewed, ())
+                beat = await self._stores.ask(call, timeout=self._lease / 3)
+            except RedstateError as error:
+                if not failing:
+                    logger.warning("the leases of %d agents were not renewed: %s", len(renewed), error)
+                failing = True
+                await asyncio.sleep(self._lease / _RENEWALS / 4)
+                continue
+            failing = False
+            for owner in beat.lapsed:
+                renewed[owner].lapsed(owner)
+            for member in self._members:
+                member.gone(beat.gone)
+            await asyncio.sleep(self._pause(beat))
+
+    def _pause(self, beat: ownership.Beat) -> float:
+        longest = self._lease / _RENEWALS
+        pause = between(longest * 0.9, longest)
+        return pause if beat.next_end is None else min(pause, max(0.0, beat.next_end) + _AFTER_END)
+
+
+_memberships: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[object, Membership]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def membership_of(stores: Stores, lease: float, make: Callable[[Stores, float], Membership] = Membership) -> Membership:
+    """The membership that the agents of the running event loop share, if they share their stores and their lease."""
+    shared = _memberships.setdefault(asyncio.get_running_loop(), {})
+    return shared.setdefault((stores.identity, lease), make(stores, lease))

@@ -1,0 +1,298 @@
+"""Which conversations an agent owns: claimed before it serves them, taken over from who is gone, lost to others.
+
+Each agent is an owner of its own, with an unguessable name and a lease. The record of a conversation names its owner,
+and the token that all changes of the owner show. Whose lease has ended never renews it: others may take what it held,
+with a higher token, and what it still sends is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from redstate._keys import hook_field
+from redstate.calls import ownership
+from redstate.calls.ownership import ClaimAnswer
+from redstate.conversimple._membership import Membership, membership_of
+from redstate.conversimple._statistics import AgentStatistics
+from redstate.conversimple._stores import Stores
+from redstate.errors import RedstateError
+
+logger = logging.getLogger("redstate.conversimple")
+
+# How many conversations are taken over at once.
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A conversation that an agent owns.
+
+    Attributes:
+        conversation_id: which.
+        key, ttl_ms: its record, and how many milliseconds that lives after a change.
+        token: what every change of the owner shows.
+        taken: whether it was another's before.
+    """
+
+    conversation_id: str
+    key: str
+    ttl_ms: int
+    token: int
+    taken: bool
+
+
+class Ownership:
+    """What one agent owns.
+
+    Args:
+        stores: the agent's.
+        agent_name: what the agents of this kind are called in all processes.
+        lease: seconds.
+        won: is told of each conversation when it becomes the agent's.
+        lost: is told of each that another has taken.
+        statistics: where claims are counted.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        agent_name: str,
+        lease: float,
+        *,
+        won: Callable[[Claim], None],
+        lost: Callable[[str], None],
+        statistics: AgentStatistics,
+    ) -> None:
+        self._stores = stores
+        self._agent_name = agent_name
+        self._lease = lease
+        self._won = won
+        self._lost = lost
+        self._statistics = statistics
+        self._ended_field = hook_field(agent_name, "on_conversation_ended")
+        self._held: dict[str, Claim] = {}
+        self._claiming: dict[str, asyncio.Task[Claim | None]] = {}
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self._joining: asyncio.Task[str] | None = None
+        self._membership: Membership | None = None
+        self._closed = False
+        self.owner: str | None = None
+        # Not under the SDK's dispatcher: an agent for one conversation takes no others.
+        self.takes_over = False
+
+    def held(self, conversation_id: str | None) -> Claim | None:
+        """The claim, if the agent owns the conversation as far as it knows."""
+        return self._held.get(conversation_id) if conversation_id else None
+
+    def all(self) -> list[str]:
+        """The conversations that it owns."""
+        return list(self._held)
+
+    def open(self) -> None:
+        """Claim again, after ``close`` or ``leave``."""
+        self._closed = False
+
+    async def join(self) -> None:
+        """Hear of owners that are gone, and take over what they leave. Tries until the store can be asked."""
+        self.takes_over = True
+        while not self._closed:
+            try:
+                await self._joined()
+                return
+            except RedstateError as error:
+                logger.warning("the store could not be asked for what other workers have left: %s", error)
+            await asyncio.sleep(self._lease)
+
+    async def hold(self, conversation_id: str) -> Claim | None:
+        """Own the conversation. Returns None where another owner has it, where it is over, or where the agent stops.
+
+        Raises:
+            RedstateError: the store could not tell.
+        """
+        claim = self._held.get(conversation_id)
+        if claim is not None or self._closed:
+            return claim
+        task = self._claiming.get(conversation_id)
+        if task is None:
+            task = self._claiming[conversation_id] = asyncio.create_task(self._claim(conversation_id))
+            task.add_done_callback(lambda _: self._claiming.pop(conversation_id, None))
+        # Whoever waits may be cancelled; the claim goes on for the others.
+        return await asyncio.shield(task)
+
+    async def release(self, conversation_id: str) -> None:
+        """Let go of a conversation that is over.
+
+        Raises:
+            RedstateError: the store could not be told; nobody else claims a conversation that is over.
+        """
+        claim = self._held.pop(conversation_id, None)
+        self._statistics.conversations = len(self._held)
+        if claim is not None and self.owner is not None:
+            await self._stores.ask(ownership.release(claim.key, self.owner))
+            await self._stores.ask(ownership.drop(self._stores.prefix, self.owner, conversation_id))
+
+    def lose(self, claim: Claim) -> None:
+        """The conversation is another's: a change of it was refused for that, or a claim."""
+        if self._held.get(claim.conversation_id) is not claim:
+            return
+        del self._held[claim.conversation_id]
+        self._statistics.conversations = len(self._held)
+        self._statistics.fenced += 1
+        logger.warning(
+            "conversation %r was taken over by another worker",
+            claim.conversation_id,
+            extra={"event": "fenced", "conversation_id": claim.conversation_id},
+        )
+        self._lost(claim.conversation_id)
+
+    def close(self) -> None:
+        """Claim nothing more; what is held stays so until ``leave``."""
+        self._closed = True
+
+    async def leave(self) -> None:
+        """Leave everything that is held to others, at once."""
+        self._closed = True
+        for task in (*self._claiming.values(), *self._following.values()):
+            task.cancel()
+        if self._membership is not None:
+            self._membership.remove(self)
+        owner, self.owner, self._joining = self.owner, None, None
+        self._held.clear()
+        self._statistics.conversations = 0
+        if owner is None:
+            return
+        try:
+            await self._stores.ask(ownership.leave(self._stores.prefix, owner), timeout=self._lease)
+        except RedstateError as error:
+            # Its lease ends all the same, a little later.
+            logger.warning("the other workers could not be told that this one goes: %s", error)
+
+    # What the membership tells
+
+    def lapsed(self, owner: str) -> None:
+        """The lease ended: be a new owner, and keep what nobody else has taken."""
+        if owner == self.owner and owner not in self._following:
+            logger.warning(
+                "this worker gave no sign of life for its lease of %g s; what it owned may be others' by now",
+                self._lease,
+                extra={"event": "lapsed"},
+            )
+            self._follow(owner, self._come_back(owner))
+
+    def gone(self, owners: tuple[str, ...]) -> None:
+        """Take over what owners have left."""
+        if self.takes_over and not self._closed:
+            for owner in owners:
+                if owner != self.owner and owner not in self._following:
+                    self._follow(owner, self._take_over(owner))
+
+    def _follow(self, owner: str, work: Awaitable[bool]) -> None:
+        async def follow() -> None:
+            done = False
+            try:
+                done = await work
+            except RedstateError as error:
+                logger.warning("what an owner left could not be taken over yet: %s", error)
+            if not done:
+                # What is left is for agents of another kind, which may come yet; or the store failed.
+                await asyncio.sleep(self._lease / 2)
+
+        task = asyncio.create_task(follow())
+        self._following[owner] = task
+        task.add_done_callback(lambda _: self._following.pop(owner, None))
+
+    # How it works
+
+    async def _joined(self) -> str:
+        """This agent's id as an owner."""
+        if self.owner is not None:
+            return self.owner
+        if self._joining is None or self._joining.done():
+            self._joining = asyncio.create_task(self._join())
+        return await asyncio.shield(self._joining)
+
+    async def _join(self) -> str:
+        owner = secrets.token_hex(8)
+        self._membership = membership_of(self._stores, self._lease)
+        await self._membership.join(owner)
+        self.owner = owner
+        self._membership.add(self)
+        return owner
+
+    async def _claim(self, conversation_id: str) -> Claim | None:
+        answer = await self._asked(conversation_id, "")
+        if answer.verdict == "owned" and not await self._stores.ask(ownership.alive(self._stores.prefix, answer.owner)):
+            answer = await self._asked(conversation_id, answer.owner)
+        return self._settled(conversation_id, answer)
+
+    async def _asked(self, conversation_id: str, gone: str, *, comes_back: bool = False) -> ClaimAnswer:
+        owner, record, prefix = await self._joined(), self._stores.record(conversation_id), self._stores.prefix
+        # Noted first: what is owned and not noted would wait for the platform to ask somebody for it.
+        await self._stores.ask(ownership.hold(prefix, owner, record.ttl_ms, conversation_id, self._agent_name))
+        call = ownership.claim(
+            record.key, record.ttl_ms, owner, gone=gone, comes_back=comes_back, ended_field=self._ended_field
+        )
+        answer = await self._stores.ask(call)
+        if not answer.won:
+            await self._stores.ask(ownership.drop(prefix, owner, conversation_id))
+        return answer
+
+    def _settled(self, conversation_id: str, answer: ClaimAnswer) -> Claim | None:
+        if not answer.won or self._closed:
+            return None
+        record = self._stores.record(conversation_id)
+        taken = answer.verdict == "taken"
+        claim = Claim(conversation_id, record.key, record.ttl_ms, answer.token, taken)
+        self._held[conversation_id] = claim
+        self._statistics.conversations = len(self._held)
+        self._statistics.claims += 1
+        self._statistics.take_overs += taken
+        event = "took_over" if taken else "claimed"
+        logger.log(
+            logging.INFO if taken else logging.DEBUG,
+            "%s conversation %r",
+            event.replace("_", " "),
+            conversation_id,
+            extra={"event": event, "conversation_id": conversation_id},
+        )
+        self._won(claim)
+        return claim
+
+    async def _take_over(self, gone: str) -> bool:
+        """Claim what an owner has left. Returns whether nothing is left."""
+        prefix = self._stores.prefix
+        left = await self._stores.ask(ownership.holdings(prefix, gone))
+        mine = [one for one, agent_name in left.items() if agent_name == self._agent_name]
+        # Each worker begins elsewhere, so that they share.
+        random.shuffle(mine)
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def take(conversation_id: str) -> None:
+            async with places:
+                if self._closed:
+                    return
+                if conversation_id not in self._held:
+                    self._settled(conversation_id, await self._asked(conversation_id, gone))
+                await self._stores.ask(ownership.drop(prefix, gone, conversation_id))
+
+        await asyncio.gather(*map(take, mine))
+        if len(mine) < len(left) or self._closed:
+            return False
+        await self._stores.ask(ownership.forget(prefix, gone))
+        return True
+
+    async def _come_back(self, lapsed: str) -> bool:
+        self.owner = self._joining = None
+        await self._joined()
+        for claim in list(self._held.values()):
+            answer = await self._asked(claim.conversation_id, lapsed, comes_back=True)
+            if answer.token != claim.token:
+                self.lose(claim)
+            await self._stores.ask(ownership.drop(self._stores.prefix, lapsed, claim.conversation_id))
+        await self._stores.ask(ownership.forget(self._stores.prefix, lapsed))
+        return True

@@ -1,0 +1,159 @@
+"""One worker process: ``python -m redstate.conversimple.runner.worker``, started by the supervisor.
+
+Its settings come as one JSON line on stdin, where no list of processes shows them. SIGTERM drains it, and so does the
+end of stdin, so that it never outlives its parent, however that ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from redstate.conversimple.runner import logs
+from redstate.conversimple.runner.discovery import discover
+from redstate.conversimple.runner.redaction import Redaction
+from redstate.conversimple.runner.reports import EventForwarder, Reports
+from redstate.conversimple.runner.serving import PlatformUnreachable, Serving
+from redstate.conversimple.runner.settings import CONFIGURATION, CRASHED, UNAVAILABLE, WorkerSettings
+from redstate.errors import ConfigurationError, RedstateError
+
+logger = logging.getLogger("redstate.conversimple.runner")
+
+_REPORT_EVERY = 1.0
+_SAMPLE_EVERY = 0.1  # of the event loop's lag
+_LAST_RESORT = 5.0  # seconds after the grace period when a worker without a parent ends anyhow
+
+
+def main() -> int:
+    """Serve as the line on stdin says; returns the exit status."""
+    line = sys.stdin.buffer.readline()
+    if not line.endswith(b"\n"):
+        return 0
+    settings = WorkerSettings.of_line(line)
+    redaction = Redaction(settings.api_key)
+    reports = Reports(settings.report_fd)
+    logs.setup(settings.log_format, settings.log_level, redaction, settings.number or None)
+    logging.getLogger("redstate").addHandler(EventForwarder(reports, redaction))
+    try:
+        return _check(settings, reports) if settings.check else _work(settings, reports)
+    except ConfigurationError as error:
+        return reports.failed(redaction(error.message), error.next_step, CONFIGURATION)
+    except PlatformUnreachable as error:
+        return reports.failed(redaction(str(error)), "Check the platform's URL and the API key", UNAVAILABLE)
+    except Exception as error:
+        # Not only the parent hears of it: the traceback belongs into the log.
+        logger.exception("the worker cannot go on")
+        reason = error.message if isinstance(error, RedstateError) else f"{type(error).__name__}: {error}"
+        return reports.failed(redaction(reason), "See the traceback in the log", CRASHED)
+
+
+def _check(settings: WorkerSettings, reports: Reports) -> int:
+    found = discover(settings.path, settings.classes)
+    reports.agents("discovered", list(found.agents))
+    for reason in found.skipped:
+        reports.send("skipped", reason=reason)
+    return 0
+
+
+def _work(settings: WorkerSettings, reports: Reports) -> int:
+    # What the dispatcher says about the classes was said when they were checked.
+    logging.getLogger("conversimple.dispatcher").setLevel(logging.ERROR)
+    classes = discover(settings.path, settings.classes).agents
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(Serving(classes, settings), settings, reports))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    import uvloop
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _serve(serving: Serving, settings: WorkerSettings, reports: Reports) -> int:
+    stop = asyncio.Event()
+    _stop_by_signal(stop)
+    _stop_with_parent(stop, settings.grace + _LAST_RESORT)
+    if not await _started(serving, stop):
+        return 0
+    reports.agents("ready", list(serving.agents))
+    reporting = asyncio.create_task(_report(serving, reports, stop))
+    await stop.wait()
+    given_up = serving.given_up()
+    await serving.drain()
+    reporting.cancel()
+    reports.send("report", loop_lag=0.0, **serving.figures())
+    if given_up is not None:
+        reason = f"agent {given_up} lost its connection to the platform for good"
+        return reports.failed(reason, "See the log; the platform may refuse the API key now", UNAVAILABLE)
+    return 0
+
+
+async def _started(serving: Serving, stop: asyncio.Event) -> bool:
+    """Start the agents unless the worker is to stop meanwhile; tells whether they are started."""
+    starting, stopping = asyncio.create_task(serving.start()), asyncio.create_task(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait((starting,))
+        return False
+    await starting
+    return True
+
+
+async def _report(serving: Serving, reports: Reports, stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    worst, last = 0.0, loop.time()
+    reports.send("report", loop_lag=worst, **serving.figures())
+    while True:
+        due = loop.time() + _SAMPLE_EVERY
+        await asyncio.sleep(_SAMPLE_EVERY)
+        worst = max(worst, loop.time() - due)
+        if loop.time() - last >= _REPORT_EVERY:
+            reports.send("report", loop_lag=round(worst, 6), **serving.figures())
+            worst, last = 0.0, loop.time()
+            # A worker that nobody can reach any more is no use; another one may have better luck.
+            if serving.given_up() is not None:
+                stop.set()
+
+
+def _stop_by_signal(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
+def _stop_with_parent(stop: asyncio.Event, at_last: float) -> None:
+    """Stop when stdin ends, and within ``at_last`` seconds from then even if the event loop is stuck."""
+    loop = asyncio.get_running_loop()
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(sys.stdin.fileno(), 4096):
+                pass
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
+            loop.call_soon_threadsafe(stop.set)
+        timer = threading.Timer(at_last, _end)
+        timer.daemon = True
+        timer.start()
+
+    threading.Thread(target=watch, name="end-of-stdin", daemon=True).start()
+
+
+def _end(*_: Any) -> None:
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
