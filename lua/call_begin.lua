@@ -1,29 +1,29 @@
 -- call_begin: begin a tool call of a conversation, or tell what has become of it. A call that an owner of old began and
--- did not finish begins again, and what it has changed already stays in its journal.
--- The journal of a call that runs is that of a writer whose operations all stay in it; the call's beginning is its first.
+-- did not finish begins again, and what it has changed already stays in its journal, which is that of a writer whose
+-- operations stay. Beside it lies who runs the call: token of the owner, attempt, how many times it was begun, since
+-- when, and what was asked for. One whose owners all died of it is spent.
 -- KEYS    1 record
--- ARGV    1 ttl_ms  2 journal  3 request_field  4 token  5 runs_under  6 attempt  7 most  8 age_us  9 request
+-- ARGV    1 ttl_ms  2 journal  3 run_field  4 token  5 runs_under  6 attempt  7 most  8 age_us  9 tries  10 request
 -- RETURNS verdict now_or_finished answer
 -- ERRORS  RSFENCED RSCORRUPT
 -- COST    O(1); in the calls remembered, once they are as many as there may be
 local call, args = redis.call, ARGV
-local rec = call('HMGET', KEYS[1], 'v', 'f', args[2], 'q')
+local rec = call('HMGET', KEYS[1], 'v', 'f', args[2], 'q', args[3])
 -- @include fence
 if rec[2] and args[4] < rec[2] then return redis.error_reply('RSFENCED ' .. rec[2]) end
 -- @include clock
 -- @include cache_expires
-local journal, run = rec[3], ' ' .. args[5] .. ' ' .. args[6] .. '|1000000000'
+local journal, run = rec[3], args[5] .. ' ' .. args[6] .. ' '
 local value, written
 if journal and string.sub(journal, 1, 13) == '9999999999cd ' then
   value = 'done ' .. string.sub(journal, 14, -12)
 elseif journal then
-  local at, token, attempt = string.match(journal, '1000000000cb %d+() (%d+) (%x+)|1000000000$')
-  if not at or #token ~= 16 then return redis.error_reply('RSCORRUPT journal') end
+  -- @include call_run
   if token == args[5] and attempt == args[6] then
     value = 'run ' .. now
   elseif token < args[4] then
-    call('HSET', KEYS[1], args[2], string.sub(journal, 1, at - 1) .. run)
-    value, written = 'again ' .. now, true
+    call('HSET', KEYS[1], args[3], run .. string.format('%d', tries + 1) .. ' ' .. since)
+    value, written = (tonumber(tries) < tonumber(args[9]) and 'again ' or 'spent ') .. now, true
   else
     value = 'wait ' .. now
   end
@@ -33,12 +33,12 @@ else
   if #pens >= 16 * args[7] then
     value = 'full ' .. now
   else
-    local begun = '1000000000cb ' .. now .. run
-    pens = pens .. string.sub(args[2], 2)
+    local begun = '1000000000cb ' .. now .. '|1000000000'
+    pens, run = pens .. string.sub(args[2], 2), run .. (args[6] == '0' and '0 ' or '1 ') .. now .. ' ' .. args[10]
     if rec[1] then
-      call('HSET', KEYS[1], args[2], begun, 'q', pens, args[3], args[9])
+      call('HSET', KEYS[1], args[2], begun, 'q', pens, args[3], run)
     else
-      call('HSET', KEYS[1], 'v', now, 'd', now, args[2], begun, 'q', pens, args[3], args[9])
+      call('HSET', KEYS[1], 'v', now, 'd', now, args[2], begun, 'q', pens, args[3], run)
     end
     if dropped[1] then call('HDEL', KEYS[1], unpack(dropped)) end
     value, written = 'run ' .. now, true

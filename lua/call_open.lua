@@ -7,9 +7,8 @@
 local call, value = redis.call, {}
 local pens = call('HGET', KEYS[1], 'q') or ''
 for place = 1, #pens, 16 do
-  local pen = string.sub(pens, place, place + 15)
-  local rec = call('HMGET', KEYS[1], 'q' .. pen, 'Q' .. pen)
-  local begun = rec[1] and string.match(rec[1], '1000000000cb (%d+) %d+ %x+|1000000000$')
-  if begun and rec[2] and rec[2] ~= '' then value[#value + 1] = begun .. ' ' .. rec[2] end
+  local run = call('HGET', KEYS[1], 'Q' .. string.sub(pens, place, place + 15))
+  local begun = run and string.match(run, '^%d+ %x+ %d+ (%d+ .+)$')
+  if begun then value[#value + 1] = begun end
 end
 return value

@@ -23,7 +23,7 @@ The key space (``rs`` is the default prefix):
         ud              who is logged in, encoded
         j<writer>       the journal of one writer: its newest operations and their results
         q<call>         the journal of one tool call: its operations while it runs, its answer when it is over
-        Q<call>         what was asked for, while it runs
+        Q<call>         who runs it, since when, and what was asked for; absent once it is over
         q               the tool calls that are remembered, in the order in which they began
     rs:{conv:<id>}      channel every change of that conversation publishes its new version here
 
@@ -72,7 +72,7 @@ ATTRIBUTES, PLACED = "l", "o"
 STATE_BYTES = STATE.encode()
 WORKFLOW, WORKFLOW_DATA = "w", "W"
 VERSION, FENCE, DELETED, ORDER = "v", "f", "d", "k"
-CALL, REQUEST = "q", "Q"
+CALL, RUN = "q", "Q"
 SESSION, USER, TRIES = "u", "ud", "tries"
 SCHEMA = "y"
 LINKS, HISTORY = "t", "e"

@@ -18,6 +18,9 @@ from redstate import _keys
 from redstate._writers import FIRST_SEQUENCE, Operation
 from redstate.errors import ConflictError, DeadlineExceeded, RedstateError, StaleOperation, StoreError
 
+KEPT = 512
+"""How many changes of a call are remembered at least while it runs, on each record, and up to twice as many."""
+
 
 class Phase(Enum):
     """Where a tool call stands."""
@@ -65,11 +68,13 @@ class CallPen:
             else:
                 sequence, following = following, following + 1
             self._ordinals[key] = following, returned
+        # So that a journal is bounded: of a call that goes on and on the first changes are forgotten, by the hundred.
+        floor = max(FIRST_SEQUENCE, FIRST_SEQUENCE + ((sequence - FIRST_SEQUENCE) // KEPT - 1) * KEPT)
         # Beside the journals of the conversation's tool calls; elsewhere it is one of the writers.
         own = key == self._key
         journal = (_keys.CALL if own else _keys.JOURNAL) + self._name
         op_id = f"rs1{_keys.CALL if own else ''}-{self._name}-{sequence}"
-        return Operation(journal, f"{sequence}|{FIRST_SEQUENCE}", None, key, sequence, op_id)
+        return Operation(journal, f"{sequence}|{floor}", None, key, sequence, op_id)
 
     def names(self, operation: Operation) -> bool:
         """Whether the change is one of the call."""

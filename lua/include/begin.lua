@@ -20,6 +20,9 @@ elseif journal >= seq then
   end
   -- Not remembered and below the window: the caller was answered long ago, or gave up. It must not run now.
   if seq < (string.match(journal, '|(%d+)$') or string.sub(journal, 1, 10)) then
+    if rec[2] and args[4] ~= '' and string.sub(args[4], 17, 32) < rec[2] then
+      return redis.error_reply('RSFENCED ' .. rec[2])
+    end
     return redis.error_reply('RSSTALE journal')
   end
 end

@@ -76,11 +76,13 @@ class Beat:
         next_end: seconds until the next lease of any owner ends, unless it is renewed; None where there is none.
         lapsed: those of one's own whose lease had ended.
         gone: all owners that are gone, of the last day.
+        there: those whose lease runs; empty where they are very many.
     """
 
     next_end: float | None
     lapsed: tuple[str, ...]
     gone: tuple[str, ...]
+    there: tuple[str, ...]
 
 
 def beat(prefix: str, lease: float, renewed: Iterable[str], joining: Iterable[str]) -> Query[Beat]:
@@ -95,9 +97,10 @@ def beat(prefix: str, lease: float, renewed: Iterable[str], joining: Iterable[st
     owners = [f"={one}" for one in renewed] + [f"+{one}" for one in joining]
 
     def parse(reply: list[bytes]) -> Beat:
-        now, end, count, *names = (word.decode() for word in reply)
+        now, end, lapsed, gone, *names = (word.decode() for word in reply)
         next_end = (int(float(end)) - int(now)) / 1_000_000 if end != "0" else None
-        return Beat(next_end, tuple(names[: int(count)]), tuple(names[int(count) :]))
+        first, second = int(lapsed), int(lapsed) + int(gone)
+        return Beat(next_end, tuple(names[:first]), tuple(names[first:second]), tuple(names[second:]))
 
     return Query(key, (*_BEAT.evalsha, key, str(round(lease * 1_000_000)), *owners), parse, script=_BEAT)
 

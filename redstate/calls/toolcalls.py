@@ -24,10 +24,13 @@ LARGEST_ANSWER = 64 * 1024
 LARGEST_REQUEST = 64 * 1024
 """Bytes of a request that is kept, so that the next owner can run it without being asked again."""
 
+TRIES = 3
+"""How often a call is begun whose owners die, or stand still, before they have finished it."""
+
 _DONE = b"9999999999cd "
 _POSTED = "0"
 
-Verdict = Literal["run", "again", "wait", "full", "done"]
+Verdict = Literal["run", "again", "spent", "wait", "full", "done"]
 Ending = Literal["kept", "done", "gone", "lost"]
 
 
@@ -44,9 +47,9 @@ class CallName:
         return _keys.CALL + self.pen
 
     @property
-    def request(self) -> str:
-        """The hash field of what was asked for."""
-        return _keys.REQUEST + self.pen
+    def run(self) -> str:
+        """The hash field of who runs it."""
+        return _keys.RUN + self.pen
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,9 @@ class Begun:
     """What became of beginning a call.
 
     Attributes:
-        verdict: "run": it is to be run now; "again": likewise, and some of its changes may have been made; "wait": it
-            runs elsewhere; "full": as many run as are remembered; "done": it is over.
+        verdict: "run": it is to be run now; "again": likewise, and some of its changes may have been made; "spent":
+            it is not to be run any more, as none of its owners survived it; "wait": it runs elsewhere; "full": as many
+            run as are remembered; "done": it is over.
         now_us: the server's clock in microseconds, where it is to be run.
         answer: what was recorded, if it is over; empty where that was too large.
     """
@@ -88,8 +92,8 @@ def post(name: CallName, ttl_ms: int, token: int, request: bytes) -> Query[Begun
 def _begin(name: CallName, ttl_ms: int, token: int, run: tuple[str, str], request: bytes) -> Query[Begun]:
     kept = request if len(request) <= LARGEST_REQUEST else b""
     window = (str(REMEMBERED), str(round(REMEMBERED_FOR * 1_000_000)))
-    words = (*_BEGIN.evalsha, name.key, str(ttl_ms), name.journal, name.request, f"{token:016d}", *run, *window, kept)
-    return Query(name.key, words, _begun, name.journal, _BEGIN)
+    words = (*_BEGIN.evalsha, name.key, str(ttl_ms), name.journal, name.run, f"{token:016d}", *run, *window)
+    return Query(name.key, (*words, str(TRIES), kept), _begun, name.journal, _BEGIN)
 
 
 def _begun(reply: bytes) -> Begun:
@@ -122,7 +126,7 @@ def finish(name: CallName, ttl_ms: int, token: int, attempt: str, answer: bytes)
     """
     # The scripts find their way in journals by these two; in JSON they stand in texts only, where they can be escaped.
     kept = answer.replace(b";", b"\\u003b").replace(b"|", b"\\u007c") if len(answer) <= LARGEST_ANSWER else b""
-    words = (*_FINISH.evalsha, name.key, str(ttl_ms), name.journal, name.request, f"{token:016d}", attempt, kept)
+    words = (*_FINISH.evalsha, name.key, str(ttl_ms), name.journal, name.run, f"{token:016d}", attempt, kept)
     return Query(name.key, words, lambda reply: cast(Ending, reply.decode()), name.journal, _FINISH)
 
 

@@ -61,6 +61,10 @@ class StartUnclaimed(Exception):
         super().__init__(f"The conversation's start could not be claimed in the store: {reason}")
 
 
+class Disowned(Exception):
+    """Ends a tool call without an answer: it is for another worker."""
+
+
 @dataclass(slots=True)
 class _Hooks:
     """The hooks of one conversation.
@@ -152,20 +156,21 @@ class Lifecycle:
         cannot tell, it is asked again: a hook that ran after a tool would overwrite what that has written.
 
         Raises:
-            StartUnclaimed: the store could not tell, and asking again is no use, or the agent is stopping.
+            StartUnclaimed: the store could not tell, and asking again is no use.
+            Disowned: the conversation is another worker's, or will be, as the agent is stopping.
         """
         pause = _FIRST_CALL_RETRY
         while conversation_id:
             await self.begun(conversation_id)
             if not self._agent._ownership.held(conversation_id):
-                raise StartUnclaimed("it is another worker's now")
+                raise Disowned
             hooks = self._conversations.get(conversation_id)
             if hooks is None or hooks.start_known:
                 return
             if hooks.failure and not isinstance(hooks.failure, PASSING):
                 raise StartUnclaimed(hooks.failure)
             if await self._claims.pause(pause):
-                raise StartUnclaimed("the agent is stopping")
+                raise Disowned
             pause = min(pause * 2, _LONGEST_CALL_RETRY)
 
     def check_claimed(self, conversation_id: str | None) -> None:

@@ -34,8 +34,8 @@ class Member(Protocol):
     def lapsed(self, owner: str) -> None:
         """The lease ended: the process stood still, or was cut off, for too long."""
 
-    def gone(self, owners: tuple[str, ...]) -> None:
-        """These owners are gone."""
+    def heard(self, beat: ownership.Beat) -> None:
+        """Who is there, and who is gone."""
 
 
 class Membership:
@@ -52,13 +52,13 @@ class Membership:
         self._members: list[Member] = []
         self._beating: asyncio.Task[None] | None = None
 
-    async def join(self, owner: str) -> None:
+    async def join(self, owner: str) -> ownership.Beat:
         """Begin the lease of an owner, which counts from before this returns.
 
         Raises:
             RedstateError: the store could not do it.
         """
-        await self._stores.ask(ownership.beat(self._stores.prefix, self._lease, (), (owner,)))
+        return await self._stores.ask(ownership.beat(self._stores.prefix, self._lease, (), (owner,)))
 
     def add(self, member: Member) -> None:
         """Renew the lease of a member that has joined, from now on."""
@@ -93,7 +93,7 @@ class Membership:
             for owner in beat.lapsed:
                 renewed[owner].lapsed(owner)
             for member in self._members:
-                member.gone(beat.gone)
+                member.heard(beat)
             await asyncio.sleep(self._pause(beat))
 
     def _pause(self, beat: ownership.Beat) -> float:

@@ -8,12 +8,13 @@ with a higher token, and what it still sends is refused.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
-import random
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from redstate._jitter import between
 from redstate._keys import hook_field
 from redstate.calls import ownership
 from redstate.calls.ownership import ClaimAnswer
@@ -26,6 +27,12 @@ logger = logging.getLogger("redstate.conversimple")
 
 # How many conversations are taken over at once.
 _AT_ONCE = 64
+
+
+# How long to leave a conversation to the agent that it falls to, in seconds.
+_YIELD = 0.1
+# How many conversations that nobody can claim any more are remembered.
+_ENDS_REMEMBERED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +81,16 @@ class Ownership:
         self._won = won
         self._lost = lost
         self._statistics = statistics
+        self._kind = hashlib.blake2b(agent_name.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
         self._ended_field = hook_field(agent_name, "on_conversation_ended")
         self._held: dict[str, Claim] = {}
         self._claiming: dict[str, asyncio.Task[Claim | None]] = {}
         self._following: dict[str, asyncio.Task[None]] = {}
         self._joining: asyncio.Task[str] | None = None
         self._membership: Membership | None = None
+        self._over: dict[str, None] = {}
         self._closed = False
+        self._peers: tuple[str, ...] = ()
         self.owner: str | None = None
         # Not under the SDK's dispatcher: an agent for one conversation takes no others.
         self.takes_over = False
@@ -89,17 +99,21 @@ class Ownership:
         """The claim, if the agent owns the conversation as far as it knows."""
         return self._held.get(conversation_id) if conversation_id else None
 
+    def is_over(self, conversation_id: str | None) -> bool:
+        """Whether a claim failed because the conversation has ended."""
+        return conversation_id in self._over
+
     def all(self) -> list[str]:
         """The conversations that it owns."""
         return list(self._held)
 
-    def open(self) -> None:
-        """Claim again, after ``close`` or ``leave``."""
+    def open(self, *, takes_over: bool) -> None:
+        """Claim, the first time or after ``leave``; ``takes_over`` is whether to take what others leave, too."""
         self._closed = False
+        self.takes_over = takes_over
 
     async def join(self) -> None:
         """Hear of owners that are gone, and take over what they leave. Tries until the store can be asked."""
-        self.takes_over = True
         while not self._closed:
             try:
                 await self._joined()
@@ -107,6 +121,16 @@ class Ownership:
             except RedstateError as error:
                 logger.warning("the store could not be asked for what other workers have left: %s", error)
             await asyncio.sleep(self._lease)
+
+    async def turn(self, conversation_id: str) -> None:
+        """Let the agent come first to whom a conversation falls, where all of a kind are told of it at once.
+
+        Each agrees with the others on whom it falls to (rendezvous hashing), so that they share; it need not be there.
+        """
+        if conversation_id not in self._held and not self._closed:
+            owner = await self._joined()
+            if len(self._peers) > 1 and max(self._peers, key=lambda one: _weight(one, conversation_id)) != owner:
+                await asyncio.sleep(between(_YIELD / 2, _YIELD))
 
     async def hold(self, conversation_id: str) -> Claim | None:
         """Own the conversation. Returns None where another owner has it, where it is over, or where the agent stops.
@@ -162,12 +186,15 @@ class Ownership:
         if self._membership is not None:
             self._membership.remove(self)
         owner, self.owner, self._joining = self.owner, None, None
+        # One that has held nothing, or let go of all, is just forgotten.
+        held = bool(self._held or self._claiming)
         self._held.clear()
         self._statistics.conversations = 0
         if owner is None:
             return
         try:
-            await self._stores.ask(ownership.leave(self._stores.prefix, owner), timeout=self._lease)
+            call = (ownership.leave if held else ownership.forget)(self._stores.prefix, owner)
+            await self._stores.ask(call, timeout=self._lease)
         except RedstateError as error:
             # Its lease ends all the same, a little later.
             logger.warning("the other workers could not be told that this one goes: %s", error)
@@ -184,10 +211,11 @@ class Ownership:
             )
             self._follow(owner, self._come_back(owner))
 
-    def gone(self, owners: tuple[str, ...]) -> None:
-        """Take over what owners have left."""
+    def heard(self, beat: ownership.Beat) -> None:
+        """Take over what owners have left that are gone, and know those that are there."""
+        self._peers = tuple(one for one in beat.there if one.endswith(self._kind))
         if self.takes_over and not self._closed:
-            for owner in owners:
+            for owner in beat.gone:
                 if owner != self.owner and owner not in self._following:
                     self._follow(owner, self._take_over(owner))
 
@@ -217,10 +245,12 @@ class Ownership:
         return await asyncio.shield(self._joining)
 
     async def _join(self) -> str:
-        owner = secrets.token_hex(8)
+        # Who is of the same kind can be told by the end of the name; one for a single conversation is of none.
+        owner = f"{secrets.token_hex(8)}.{self._kind if self.takes_over else '-'}"
         self._membership = membership_of(self._stores, self._lease)
-        await self._membership.join(owner)
+        beat = await self._membership.join(owner)
         self.owner = owner
+        self.heard(beat)
         self._membership.add(self)
         return owner
 
@@ -228,6 +258,10 @@ class Ownership:
         answer = await self._asked(conversation_id, "")
         if answer.verdict == "owned" and not await self._stores.ask(ownership.alive(self._stores.prefix, answer.owner)):
             answer = await self._asked(conversation_id, answer.owner)
+        if answer.verdict == "ended":
+            self._over[conversation_id] = None
+            if len(self._over) > _ENDS_REMEMBERED:
+                del self._over[next(iter(self._over))]
         return self._settled(conversation_id, answer)
 
     async def _asked(self, conversation_id: str, gone: str, *, comes_back: bool = False) -> ClaimAnswer:
@@ -268,11 +302,10 @@ class Ownership:
         prefix = self._stores.prefix
         left = await self._stores.ask(ownership.holdings(prefix, gone))
         mine = [one for one, agent_name in left.items() if agent_name == self._agent_name]
-        # Each worker begins elsewhere, so that they share.
-        random.shuffle(mine)
         places = asyncio.Semaphore(_AT_ONCE)
 
         async def take(conversation_id: str) -> None:
+            await self.turn(conversation_id)
             async with places:
                 if self._closed:
                     return
@@ -296,3 +329,7 @@ class Ownership:
             await self._stores.ask(ownership.drop(self._stores.prefix, lapsed, claim.conversation_id))
         await self._stores.ask(ownership.forget(self._stores.prefix, lapsed))
         return True
+
+
+def _weight(owner: str, conversation_id: str) -> bytes:
+    return hashlib.blake2b(f"{owner} {conversation_id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()

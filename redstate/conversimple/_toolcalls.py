@@ -11,23 +11,26 @@ from conversimple.tools import ToolCall
 
 from redstate._jitter import between
 from redstate._scope import Phase, Scope
-from redstate.calls.toolcalls import Begun
+from redstate.calls.toolcalls import TRIES, Begun
 from redstate.conversimple._binding import Binding, bound
 from redstate.conversimple._calljournal import CallJournal
 from redstate.conversimple._claims import PASSING
 from redstate.conversimple._json import StillLive, json_safe
-from redstate.conversimple._ownership import Claim, Ownership
+from redstate.conversimple._lifecycle import Disowned
+from redstate.conversimple._ownership import Claim
 from redstate.conversimple._requests import Answer, Request
-from redstate.conversimple._statistics import AgentStatistics
 from redstate.errors import Fenced, RedstateError
 
 if TYPE_CHECKING:
+    from redstate.conversimple._serving import Serving
     from redstate.conversimple.agent import StatefulAgent
 
 logger = logging.getLogger("redstate.conversimple")
 
 # How long to wait before looking again what became of a call in another process, in seconds.
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.25
+# How long an agent that stops takes to leave a call to the next owner, in seconds.
+_POST_WITHIN = 1.0
 
 
 class CallFailed(Exception):
@@ -41,10 +44,11 @@ class ToolCalls:
     bound on remembered answers work on, under keys that name the conversation as well.
     """
 
-    def __init__(self, agent: StatefulAgent, ownership: Ownership, statistics: AgentStatistics) -> None:
+    def __init__(self, agent: StatefulAgent, serving: Serving) -> None:
         self._agent = agent
-        self._ownership = ownership
-        self._statistics = statistics
+        self._serving = serving
+        self._ownership = serving.ownership
+        self._statistics = agent._statistics
         # The calls that run here: neither those that wait for another process nor those that are left to it.
         self._running: set[asyncio.Task[Any]] = set()
         self._draining = False
@@ -79,13 +83,24 @@ class ToolCalls:
         Args:
             timeout: seconds to wait at most.
         """
-        self._draining = True
+        self.close()
         own = asyncio.current_task()
         if running := {task for task in self._running if task is not own}:
             await asyncio.wait(running, timeout=timeout)
-        others = {task for task in self._agent._tool_tasks.values() if task not in self._running and task is not own}
-        if others:
-            await asyncio.wait(others, timeout=min(1.0, timeout))
+
+    def close(self) -> None:
+        """Begin no further call; what comes from now on is left to the next owner."""
+        self._draining = True
+
+    async def end(self) -> None:
+        """Wait until what came late is left to the next owner, and end what waits for other workers."""
+        own = asyncio.current_task()
+        left = {task for task in self._agent._tool_tasks.values() if task is not own}
+        if left:
+            await asyncio.wait(left, timeout=_POST_WITHIN)
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left)
 
     def resume(self) -> None:
         """The agent starts (again)."""
@@ -110,7 +125,7 @@ class ToolCalls:
     async def _claim(self, request: Request) -> Claim | None:
         """The claim on the request's conversation; None where it is for another process."""
         assert request.conversation_id is not None
-        if not self._agent._may_serve(request):
+        if not self._serving.may_serve(request):
             return None
         pause = _FIRST_LOOK
         while True:
@@ -135,12 +150,19 @@ class ToolCalls:
                     await self._elsewhere(request, journal, claim)
                 case "full":
                     await self._send(request, request.failure("Too many tool calls of this conversation are under way"))
+                case "spent":
+                    answer = request.failure(f"The call was begun {TRIES} times, and no worker survived it")
+                    await journal.finish(claim, answer)
+                    await self._send(request, answer)
                 case _:
                     request = request.as_of(begun.now_us)
                     await self._run(request, journal, claim, journal.scope(claim, begun, request.left))
         except Fenced:
             self._ownership.lose(claim)
             return False
+        except Disowned:
+            # Where this agent stops, the next owner finds the call in the journal, begun and not finished.
+            return self._draining
         return True
 
     async def _run(self, request: Request, journal: CallJournal, claim: Claim, scope: Scope) -> None:
@@ -173,15 +195,26 @@ class ToolCalls:
                 if begins is not None:
                     await self._send(request, request.failure("The call is still under way in another process"))
                 return
-            await asyncio.sleep(between(pause / 2, pause))
-            pause = min(pause * 2, _LONGEST_LOOK)
-            claim = self._ownership.held(request.conversation_id)
-            if claim is not None and claim is not own and await self._served(request, journal, claim):
+            if begun is None and self._ownership.is_over(request.conversation_id):
+                await self._send(request, request.failure("The conversation has ended"))
                 return
+            await asyncio.sleep(between(pause / 2, pause))
             with contextlib.suppress(*PASSING):
+                if await self._served_after_all(request, journal, own, ask=pause == _LONGEST_LOOK):
+                    return
                 begun = await journal.look()
+            pause = min(pause * 2, _LONGEST_LOOK)
         if begins is not None:
             await self._repeat(request, begun)
+
+    async def _served_after_all(self, request: Request, journal: CallJournal, own: Claim | None, *, ask: bool) -> bool:
+        """Serve the call if the conversation has become this agent's, by another claim than ``own``."""
+        assert request.conversation_id is not None
+        claim = self._ownership.held(request.conversation_id)
+        if claim is None and ask and self._serving.may_serve(request):
+            # Its owner may have died.
+            claim = await self._ownership.hold(request.conversation_id)
+        return claim is not None and claim is not own and await self._served(request, journal, claim)
 
     async def _repeat(self, request: Request, begun: Begun) -> None:
         self._statistics.calls_repeated += 1
@@ -225,6 +258,8 @@ class ToolCalls:
             answer = Answer("tool_call_response", request.answer(result=await _plain(result)))
             phase = Phase.ANSWERED
             return answer, result
+        except Disowned:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a tool raises is the answer to its call
             phase = Phase.EXPIRED if isinstance(error, TimedOut) else Phase.ANSWERED
             _log_failure(request, error)

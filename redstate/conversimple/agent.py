@@ -15,29 +15,24 @@ from websockets.exceptions import ConnectionClosed
 
 from redstate import AsyncConversation, AsyncStore, Conversation, Store
 from redstate._keys import check_id
-from redstate.calls import toolcalls
-from redstate.conversimple._background import Background
 from redstate.conversimple._binding import Binding, bound, current_binding
 from redstate.conversimple._callbacks import Callback, ReportingCallbacks
-from redstate.conversimple._claims import PASSING, HookClaims
+from redstate.conversimple._claims import HookClaims
 from redstate.conversimple._customers import Customers
 from redstate.conversimple._guide import GuideNames, addressed
 from redstate.conversimple._lifecycle import DONE, Hook, HookName, Lifecycle, is_routed, routed
 from redstate.conversimple._log import quiet_sdk_setup
-from redstate.conversimple._ownership import Claim, Ownership
 from redstate.conversimple._requests import Request
+from redstate.conversimple._serving import Serving
 from redstate.conversimple._statistics import AgentStatistics
 from redstate.conversimple._stores import Stores
 from redstate.conversimple._toolcalls import ToolCalls
-from redstate.errors import ConfigurationError, RedstateError
+from redstate.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
 logger = logging.getLogger("redstate.conversimple")
-
-# How long to wait before a store that failed is asked again, in seconds.
-_FIRST_RETRY, _LONGEST_RETRY = 0.05, 5.0
 
 
 class StatefulAgent(GuideNames, ConversimpleAgent):
@@ -72,9 +67,6 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
     hook_lease: float = 15.0
     lease: float = 3.0
 
-    # Whether it serves only what names it: there are agents of other kinds beside it.
-    _only_addressed = False
-
     # What the SDK last set as its one conversation; a class attribute, as the SDK's constructor reads it back.
     _sdk_conversation_id: str | None = None
 
@@ -86,15 +78,11 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         self._stores = Stores(store, async_store)
         self._customers = Customers(self._stores)
         self._statistics = AgentStatistics()
-        self._ownership = Ownership(
-            self._stores, self._name(), self.lease, won=self._took, lost=self._lost, statistics=self._statistics
-        )
-        claims = HookClaims(self._stores, self._name(), self.hook_lease, self._token_of)
+        self._serving = Serving(self)
+        self._ownership = self._serving.ownership
+        claims = HookClaims(self._stores, self._name(), self.hook_lease, self._serving.token_of)
         self._lifecycle = Lifecycle(self, claims)
-        self._tool_calls = ToolCalls(self, self._ownership, self._statistics)
-        self._background = Background()
-        # Under the SDK's dispatcher an agent is there for one conversation only.
-        self._only_conversation: str | None = None
+        self._tool_calls = ToolCalls(self, self._serving)
         self.callback_manager: ReportingCallbacks = ReportingCallbacks()
         self.callback_manager.on_conversation_started = self._lifecycle.begin
         self.callback_manager.on_conversation_ended = self._lifecycle.end
@@ -294,14 +282,15 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         """
         self._lifecycle.resume()
         self._tool_calls.resume()
-        self._only_conversation = conversation_id
-        self._ownership.open()
+        # The SDK's dispatcher makes an agent for each conversation.
+        self._serving.only_conversation = conversation_id
+        self._ownership.open(takes_over=conversation_id is None)
         await super().start(conversation_id)
         if conversation_id:
             await self._lifecycle.begun(conversation_id)
         else:
             # What owners that are gone have left is taken over from now on, also while nobody calls.
-            self._background.start(self._ownership.join())
+            self._serving.background.start(self._ownership.join())
 
     async def stop(self) -> None:
         """Disconnect, and leave the conversations to other workers. No conversation ends.
@@ -310,11 +299,13 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         """
         websocket = self.connection.websocket
         self._ownership.close()
+        self._tool_calls.close()
         await super().stop()
         if websocket is not None:
             await self._take_endings(websocket)
+        await self._tool_calls.end()
         await self._lifecycle.drain()
-        await self._background.end()
+        await self._serving.background.end()
         await self._ownership.leave()
 
     async def drain(self, timeout: float = 30.0) -> None:
@@ -352,99 +343,15 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
             if event == "tool_call_request":
                 self._tool_calls.accept(Request.of(payload, self._sdk_conversation_id))
             elif event == "conversation_ready" or payload.get("event") == "conversation_started":
-                # Not awaited: a store that is slow must hold up no other message.
-                self._background.start(self._begin_to_serve(event, payload))
+                self._serving.told(event, payload)
             else:
                 await super()._handle_platform_message(event, payload)
-
-    async def _begin_to_serve(self, event: str, payload: dict[str, Any]) -> None:
-        conversation_id = payload.get("conversation_id")
-        if not isinstance(conversation_id, str) or not conversation_id:
-            logger.warning("ignored %r: it names no conversation", event)
-        elif self._is_meant(conversation_id, payload.get("agent_id")) and await self._claims_at_last(conversation_id):
-            await super()._handle_platform_message(event, payload)
-
-    def _is_meant(self, conversation_id: str, agent_id: Any) -> bool:
-        """Whether the platform means an agent of this kind, as far as it says."""
-        if self._only_conversation is not None:
-            return conversation_id == self._only_conversation
-        own = getattr(self, "agent_id", None)
-        if not agent_id or not own:
-            return not self._only_addressed
-        return bool(agent_id == own)
-
-    def _may_serve(self, request: Request) -> bool:
-        """Whether a tool call is reason enough to claim its conversation."""
-        if self._only_conversation is not None:
-            return request.conversation_id == self._only_conversation
-        registry = self.tool_registry
-        return not self._only_addressed or request.tool_name in {*registry.sync_tools, *registry.async_tools}
-
-    async def _claims_at_last(self, conversation_id: str) -> bool:
-        """Whether the conversation is this agent's; the store is asked until it can tell."""
-        pause = _FIRST_RETRY
-        told = False
-        while True:
-            try:
-                return await self._ownership.hold(conversation_id) is not None
-            except RedstateError as error:
-                if not told:
-                    await self.callback_manager.report("on_conversation_started", error, conversation_id)
-                    logger.error("conversation %r could not be claimed", conversation_id, exc_info=error)
-                told = True
-                if not isinstance(error, PASSING) or await self._lifecycle.pause(pause):
-                    return False
-            pause = min(pause * 2, _LONGEST_RETRY)
-
-    # What becomes of conversations
-
-    def _token_of(self, conversation_id: str) -> int:
-        claim = self._ownership.held(conversation_id)
-        return 0 if claim is None else claim.token
-
-    def _took(self, claim: Claim) -> None:
-        self._background.start(self._serve(claim))
-
-    async def _serve(self, claim: Claim) -> None:
-        """Begin to serve a conversation that became this agent's."""
-        conversation_id = claim.conversation_id
-        if self._lifecycle.ends(conversation_id):
-            await self._lifecycle.end(conversation_id)
-            return
-        self._stores.forget(conversation_id)
-        await self._lifecycle.begin(conversation_id)
-        if self.registered_tools:
-            await super()._register_conversation_tools(conversation_id, self.registered_tools)
-        if claim.taken:
-            for begun_us, request in await self._stores.ask(toolcalls.unfinished(claim.key)):
-                self._tool_calls.accept(Request.of(json.loads(request), conversation_id, begun_us))
-
-    def _lost(self, conversation_id: str) -> None:
-        """Another worker has the conversation: this one was thought dead."""
-        self._lifecycle.lose(conversation_id)
-        self.registered_conversations.discard(conversation_id)
-        if not self._ownership.all():
-            # The platform goes on asking whoever has registered tools. A new connection has registered none.
-            self._background.start(self._connect_anew())
-
-    async def _connect_anew(self) -> None:
-        if self.connection.connected and not self._ownership.all():
-            await self.connection.disconnect()
-            await self.connection.connect()
 
     async def _handle_tool_call_request(self, payload: dict[str, Any]) -> None:
         await self._tool_calls.serve(Request.of(payload, self._sdk_conversation_id))
 
     async def _register_conversation_tools(self, conversation_id: str, tools: list[Any]) -> None:
-        try:
-            claim = await self._ownership.hold(conversation_id)
-        except RedstateError:
-            # Asked again in the background.
-            self._background.start(self._begin_to_serve("conversation_ready", {"conversation_id": conversation_id}))
-            return
-        if claim is not None:
-            # Tool calls can come from here on, and they wait for the started hook only if it has begun.
-            await self._lifecycle.begin(conversation_id)
+        if await self._serving.registers(conversation_id):
             await super()._register_conversation_tools(conversation_id, tools)
 
     async def _notify_conversation_ended(self, conversation_id: str, payload: dict[str, Any] | None = None) -> None:

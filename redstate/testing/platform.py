@@ -42,8 +42,8 @@ class LocalPlatform:
             await agent.stop()
 
     Agents may live in other processes. All agents of one API key share a topic and are told of the same conversations.
-    A call that is waited for is sent once more to an agent that registers tools for its conversation later, and, when the
-    agent that has it leaves, to another one that has registered them. Waiting needs no sleeps: each method returns when
+    A call that is waited for is sent once more to an agent that registers tools for its conversation later, and, when
+    the agent that has it leaves, to another that has registered them. Waiting needs no sleeps: each method returns when
     the agents have done their part.
 
     Args:

@@ -80,7 +80,8 @@ def _one_try(name: str, agent: StatefulAgent) -> Iterator[None]:
     connection: Any = agent.connection
     connect = partial(connection.connect, recover=False)
 
-    async def once() -> None:
+    # The SDK passes recover=False itself when it connects again, as it may while the agent still starts.
+    async def once(recover: bool = False) -> None:
         try:
             await connect()
         except Exception as error:

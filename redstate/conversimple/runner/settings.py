@@ -33,7 +33,8 @@ class RunnerSettings:
         platform_url: by default the SDK's.
         customer_id: by default the SDK's, derived from the key.
         options: further keywords for the constructor of each agent; plain JSON.
-        environment: variables that the workers have besides this process's.
+        environment: variables that the workers have besides this process's. Each finds its number in
+            ``REDSTATE_WORKER``; a restarted worker and a replacement keep it.
         grace: seconds that calls in flight have when a worker stops.
         stall_timeout: seconds without a report after which a worker is killed and replaced.
         start_timeout: seconds that a worker may take until it is ready.

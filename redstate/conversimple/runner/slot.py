@@ -39,6 +39,7 @@ class Slot:
         self._replacing = asyncio.Lock()
         self._forgone = asyncio.Event()
         self._watches: set[asyncio.Task[None]] = set()
+        self._restart: asyncio.Task[None] | None = None
         self._stopping = False
 
     def start(self) -> None:
@@ -70,13 +71,13 @@ class Slot:
             return False
         heir = self._heir = self._launch(replacement=True)
         try:
-            if not await heir.until_ready():
+            if not await heir.until_ready() or heir.ended.done() or self._stopping:
                 return False
             self.current = heir
             self.ready.set()
         finally:
             self._heir = None
-            if self.current is not heir:
+            if self.current is not heir and not self._stopping:
                 heir.kill("stopped")
         if old is not heir:
             await old.retire("replaced", patience)
@@ -104,9 +105,8 @@ class Slot:
         self._stopping = True
         self._forgone.set()
         self.ready.clear()
-        if self.current is None:
-            for watch in self._watches:
-                watch.cancel()
+        if self._restart is not None:
+            self._restart.cancel()
 
     def kill(self) -> None:
         """End all processes now."""
@@ -138,5 +138,8 @@ class Slot:
         self.current = None
         pause = self._backoff.pause(process.ready_for)
         self._tell(process, "restarting", pause=pause)
+        self._restart = asyncio.create_task(self._start_again(pause))
+
+    async def _start_again(self, pause: float) -> None:
         await asyncio.sleep(pause)
         self.current = self._launch(replacement=False)

@@ -1,0 +1,137 @@
+"""Which conversations an agent begins to serve, goes on with, and lets go of."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from conversimple import ConversimpleAgent
+
+from redstate.calls import toolcalls
+from redstate.conversimple._background import Background
+from redstate.conversimple._claims import PASSING
+from redstate.conversimple._ownership import Claim, Ownership
+from redstate.conversimple._requests import Request
+from redstate.errors import RedstateError
+
+if TYPE_CHECKING:
+    from redstate.conversimple.agent import StatefulAgent
+
+logger = logging.getLogger("redstate.conversimple")
+
+# How long to wait before a store that failed is asked again, in seconds.
+_FIRST_RETRY, _LONGEST_RETRY = 0.05, 5.0
+
+
+class Serving:
+    """The conversations of one agent.
+
+    Attributes:
+        background: what the agent does beside.
+        only_conversation: the one that the agent is there for, under the SDK's dispatcher; else None.
+        only_addressed: whether it serves only what names it, as there are agents of other kinds beside it.
+    """
+
+    def __init__(self, agent: StatefulAgent) -> None:
+        self._agent = agent
+        self.ownership = Ownership(
+            agent._stores, agent._name(), agent.lease, won=self._won, lost=self._lost, statistics=agent._statistics
+        )
+        self.background = Background()
+        self.only_conversation: str | None = None
+        self.only_addressed = False
+
+    def token_of(self, conversation_id: str) -> int:
+        """The token under which the agent owns a conversation; 0 where it does not."""
+        claim = self.ownership.held(conversation_id)
+        return 0 if claim is None else claim.token
+
+    def told(self, event: str, payload: dict[str, Any]) -> None:
+        """The platform tells of a conversation: serve it, if it is for this agent and no other one does.
+
+        Nobody waits for that, as a store that is slow must hold up no other message.
+        """
+        self.background.start(self._begin(event, payload))
+
+    async def registers(self, conversation_id: str) -> bool:
+        """Whether the agent is to register its tools for a conversation: whether it serves it."""
+        try:
+            claim = await self.ownership.hold(conversation_id)
+        except RedstateError:
+            # The store is asked again.
+            self.told("conversation_ready", {"conversation_id": conversation_id})
+            return False
+        if claim is not None:
+            # Tool calls can come from here on, and they wait for the started hook only if it has begun.
+            await self._agent._lifecycle.begin(conversation_id)
+        return claim is not None
+
+    def may_serve(self, request: Request) -> bool:
+        """Whether a tool call is reason enough to claim its conversation."""
+        if self.only_conversation is not None:
+            return request.conversation_id == self.only_conversation
+        registry = self._agent.tool_registry
+        return not self.only_addressed or request.tool_name in {*registry.sync_tools, *registry.async_tools}
+
+    async def _begin(self, event: str, payload: dict[str, Any]) -> None:
+        conversation_id = payload.get("conversation_id")
+        if not isinstance(conversation_id, str) or not conversation_id:
+            logger.warning("ignored %r: it names no conversation", event)
+        elif self._is_meant(conversation_id, payload.get("agent_id")) and await self._owns_at_last(conversation_id):
+            await ConversimpleAgent._handle_platform_message(self._agent, event, payload)
+
+    def _is_meant(self, conversation_id: str, agent_id: Any) -> bool:
+        """Whether the platform means an agent of this kind, as far as it says."""
+        if self.only_conversation is not None:
+            return conversation_id == self.only_conversation
+        own = getattr(self._agent, "agent_id", None)
+        if not agent_id or not own:
+            return not self.only_addressed
+        return bool(agent_id == own)
+
+    async def _owns_at_last(self, conversation_id: str) -> bool:
+        """Whether the conversation is this agent's; the store is asked until it can tell."""
+        pause, told = _FIRST_RETRY, False
+        while True:
+            try:
+                await self.ownership.turn(conversation_id)
+                return await self.ownership.hold(conversation_id) is not None
+            except RedstateError as error:
+                if not told:
+                    logger.error("conversation %r could not be claimed", conversation_id, exc_info=error)
+                    await self._agent.callback_manager.report("on_conversation_started", error, conversation_id)
+                told = True
+                if not isinstance(error, PASSING) or await self._agent._lifecycle.pause(pause):
+                    return False
+            pause = min(pause * 2, _LONGEST_RETRY)
+
+    def _won(self, claim: Claim) -> None:
+        self.background.start(self._serve(claim))
+
+    async def _serve(self, claim: Claim) -> None:
+        agent, conversation_id = self._agent, claim.conversation_id
+        if agent._lifecycle.ends(conversation_id):
+            await agent._lifecycle.end(conversation_id)
+            return
+        agent._stores.forget(conversation_id)
+        await agent._lifecycle.begin(conversation_id)
+        if agent.registered_tools:
+            await ConversimpleAgent._register_conversation_tools(agent, conversation_id, agent.registered_tools)
+        if claim.taken:
+            for begun_us, request in await agent._stores.ask(toolcalls.unfinished(claim.key)):
+                agent._tool_calls.accept(Request.of(json.loads(request), conversation_id, begun_us))
+
+    def _lost(self, conversation_id: str) -> None:
+        """Another worker has the conversation: this one was thought dead."""
+        self._agent._lifecycle.lose(conversation_id)
+        self._agent.registered_conversations.discard(conversation_id)
+        if not self.ownership.all():
+            # The platform goes on asking whoever has registered tools. A new connection has registered none.
+            self.background.start(self._connect_anew())
+
+    async def _connect_anew(self) -> None:
+        connection = self._agent.connection
+        if connection.connected and not self.ownership.all():
+            await connection.disconnect()
+            await connection.connect()
