@@ -17,6 +17,7 @@ from bench import (
     latency_row,
     memory_row,
     mixed_row,
+    ownership_row,
     server_cost,
     single_thread_row,
     sync_row,
@@ -39,6 +40,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "lag": lag_row.measure,
     "mixed": mixed_row.measure,
     "customers": customers_row.measure,
+    "ownership": ownership_row.measure,
 }
 
 

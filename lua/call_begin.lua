@@ -23,7 +23,13 @@ elseif journal then
     value = 'run ' .. now
   elseif token < args[4] then
     call('HSET', KEYS[1], args[3], run .. string.format('%d', tries + 1) .. ' ' .. since)
-    value, written = (tonumber(tries) < tonumber(args[9]) and 'again ' or 'spent ') .. now, true
+    value, written = 'again ' .. now, true
+    if tries == '0' then
+      -- It was only left to this owner.
+      value = 'run ' .. now
+    elseif tonumber(tries) >= tonumber(args[9]) then
+      value = 'spent ' .. now
+    end
   else
     value = 'wait ' .. now
   end

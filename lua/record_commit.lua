@@ -1,7 +1,7 @@
 -- record_commit: change several fields, all or none, on the condition that fields hold what they were seen to hold.
 -- Verbs: '=' holds that value, '!' is absent (conditions); 's' set, 'n' set unless there, 'd' delete, 'i' add a whole
 -- number, 't' set to this change's version, 'r' set as if it were new, last in the order of the fields. The last to name
--- a field counts; each is named once by a change.
+-- a field counts; each is named once by a change. '-' alone: there was nothing to change, which the journal remembers.
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 max_fields  6 max_record_bytes  7... verb, field, value
 -- RETURNS version weight
@@ -64,6 +64,17 @@ if large then
   answer = answer .. ' ' .. weight
 end
 -- @include journal
+if args[7] == '-' then
+  if version then
+    call('HSET', KEYS[1], args[1], entry)
+  else
+    call('HSET', KEYS[1], 'v', now, 'd', now, args[1], entry)
+  end
+  if evicted[1] then call('HDEL', KEYS[1], unpack(evicted)) end
+  if call('PTTL', KEYS[1]) < tonumber(args[3]) then call('PEXPIRE', KEYS[1], args[3]) end
+  answer = '9999999999999999' .. answer
+  return answer
+end
 if leaving or born[1] then
   local order = call('HGET', KEYS[1], 'k') or ''
   if leaving then

@@ -130,6 +130,11 @@ class Scope:
             call.give_back(operation)
         return error
 
+    @property
+    def in_call(self) -> bool:
+        """Whether the running code is a tool call's, whose changes have names that follow from their order."""
+        return self.call is not None and self.call.phase is Phase.RUNNING
+
     def deadline_us(self) -> int | None:
         """Until when changes may be made."""
         call = self.call
@@ -138,6 +143,12 @@ class Scope:
     def fence(self, key: str) -> int | None:
         """The token to show with a change of a record."""
         return self.token if key == self.key else None
+
+
+def in_call() -> bool:
+    """Whether the running code is a tool call's; see :class:`Scope`."""
+    scope = current.get()
+    return scope is not None and scope.in_call
 
 
 current: ContextVar[Scope | None] = ContextVar("redstate_scope", default=None)

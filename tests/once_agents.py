@@ -54,9 +54,9 @@ class Gated(Noting):
 
 
 class Dying(Noting):
-    """Its started hook ends in the second process only."""
+    """Its started hook ends in the second process only, long before it would lose the hook for its lease."""
 
-    hook_lease = 1.0
+    hook_lease = 60.0
 
     def on_conversation_started(self, conversation_id: str) -> None:
         self.note("starting")

@@ -12,6 +12,8 @@ import redis
 import servers
 
 from redstate import Store, errors
+from redstate.calls import hooks, ownership, toolcalls
+from redstate.calls.toolcalls import CallName
 
 TEXT = (Path(__file__).resolve().parent.parent / "ARCHITECTURE.md").read_text()
 RULES = " ".join(re.search(r"ACL SETUSER redstate (.*?)```", TEXT, re.DOTALL)[1].split()).replace(
@@ -55,6 +57,29 @@ def everything(store: Store) -> None:
     store.cache.delete("a")
 
 
+def everything_of_an_agent(store: Store) -> None:
+    """One of each call by which agents share their work."""
+    record, prefix = store.conversation("c2")._record, "rs"
+    assert record.ask(ownership.beat(prefix, 60.0, ("lapsed",), ("owner", "heir"))).lapsed == ("lapsed",)
+    record.ask(ownership.hold(prefix, "owner", 60_000, "c2", "shop"))
+    token = record.ask(ownership.claim(record.key, 60_000, "owner")).token
+    call = CallName(record.key, "p" * 16)
+    assert record.ask(hooks.claim(record.key, 60_000, "hshop:started", f"{token:016d}a", 15.0)) == "run"
+    record.ask(hooks.done(record.key, 60_000, "hshop:started", f"{token:016d}a"))
+    assert record.ask(hooks.claim(record.key, 60_000, "hshop:started", f"{token:016d}b", 15.0)) == "done"
+    assert record.ask(toolcalls.begin(call, 60_000, token, "a", b"{}")).verdict == "run"
+    assert [request for _, request in record.ask(toolcalls.unfinished(record.key))] == [b"{}"]
+    assert record.ask(toolcalls.finish(call, 60_000, token, "a", b"[]")) == "kept"
+    assert record.ask(toolcalls.look(call)).answer == b"[]"
+    assert record.ask(ownership.alive(prefix, "owner"))
+    record.ask(ownership.leave(prefix, "owner"))
+    assert record.ask(ownership.holdings(prefix, "owner")) == {"c2": "shop"}
+    assert record.ask(ownership.claim(record.key, 60_000, "heir", gone="owner")).verdict == "taken"
+    record.ask(ownership.drop(prefix, "owner", "c2"))
+    record.ask(ownership.forget(prefix, "owner"))
+    assert record.ask(ownership.release(record.key, "heir"))
+
+
 @pytest.fixture
 def rules_url() -> Iterator[str]:
     with servers.with_user(*RULES.split()) as running:
@@ -64,6 +89,7 @@ def rules_url() -> Iterator[str]:
 def test_a_user_with_the_documented_access_can_do_everything(rules_url: str) -> None:
     with Store.from_url(rules_url) as store:
         everything(store)
+        everything_of_an_agent(store)
 
 
 def test_that_user_reads_from_memory(rules_url: str) -> None:

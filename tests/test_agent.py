@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -10,13 +12,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from agent_serving import Serving, serving_on
+from agent_serving import Serving, serving_on, stores
 from conversimple import tool, tool_async
 from conversimple.tools import discover_tools
 
 from redstate.conversimple import StatefulAgent
 from redstate.conversimple._binding import Binding, bound
-from redstate.testing import ToolCallFailed
+from redstate.testing import LocalPlatform, ToolCallFailed
 
 
 @pytest.fixture
@@ -222,6 +224,63 @@ def test_a_duplicate_of_a_running_call_is_neither_run_nor_answered_twice(serving
             await platform.call(conv.id, "run")
             assert len(platform.responses("slow")) == 1
             assert len(agent.runs) == 3
+
+    asyncio.run(scenario())
+
+
+@asynccontextmanager
+async def owner_and_other(url: str, prefix: str) -> AsyncIterator[tuple[LocalPlatform, Counter, Counter]]:
+    """Two agents that were told of "c1", which the first one owns."""
+    async with stores(url, prefix) as opened, LocalPlatform() as platform:
+        owner, other = [Counter(api_key="key", platform_url=platform.url, **opened) for _ in range(2)]
+        for agent in (owner, other):
+            await agent.start()
+        try:
+            await platform.start_conversation("c1", to=["agent-1"])
+            await platform.start_conversation("c1", to=["agent-2"])
+            yield platform, owner, other
+        finally:
+            for agent in (owner, other):
+                await agent.stop()
+
+
+def test_a_call_that_an_agent_is_handed_which_does_not_own_the_conversation_is_left_to_the_owner(
+    url: str, prefix: str
+) -> None:
+    async def scenario() -> None:
+        async with owner_and_other(url, prefix) as (platform, owner, other):
+            handed = {"call_id": "x", "agent": "agent-2", "tool_timeout": 1.0}
+            call = asyncio.create_task(platform.call("c1", "run", **handed))
+            # Messages are handled in order: the agent that answers this has had the other call, and is through with it
+            # when that one's time is up.
+            await platform.call("c2", "run", agent="agent-2")
+            await asyncio.gather(*other._tool_tasks.values())
+            assert platform.responses("x") == ()
+            await platform.redeliver("x", agent="agent-1")
+            assert (await call).agent == "agent-1"
+            # Once there is an answer, every agent repeats it.
+            await platform.redeliver("x", agent="agent-2")
+            first, second = await platform.wait_for_responses("x", count=2)
+            assert (first.agent, second.agent) == ("agent-1", "agent-2")
+            assert first.result == second.result == {"run": 1, "conversation": "c1"}
+            assert (owner.runs, other.runs) == (["c1"], ["c2"])
+
+    asyncio.run(scenario())
+
+
+def test_a_call_that_runs_in_the_owner_is_waited_for_where_it_is_redelivered(url: str, prefix: str) -> None:
+    async def scenario() -> None:
+        async with owner_and_other(url, prefix) as (platform, owner, other):
+            call = asyncio.create_task(platform.call("c1", "run_later", call_id="x"))
+            await owner.entered.wait()
+            await platform.redeliver("x", agent="agent-2")
+            await platform.call("c2", "run", agent="agent-2")
+            assert platform.responses("x") == ()
+            owner.go.set()
+            assert (await call).result == 1
+            answers = await platform.wait_for_responses("x", count=2)
+            assert {(one.agent, one.result) for one in answers} == {("agent-1", 1), ("agent-2", 1)}
+            assert (owner.runs, other.runs) == (["c1"], ["c2"])
 
     asyncio.run(scenario())
 

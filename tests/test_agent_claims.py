@@ -64,6 +64,18 @@ class Gated(StatefulAgent):
         return await self.aget_state()
 
 
+class GatedInC1(Gated):
+    """So it does in "c1"; it begins to serve others at once, and notes nothing of them."""
+
+    async def on_conversation_started(self, conversation_id: str) -> None:
+        if conversation_id == "c1":
+            await super().on_conversation_started(conversation_id)
+
+    async def on_conversation_resumed(self, conversation_id: str) -> None:
+        if conversation_id == "c1":
+            await super().on_conversation_resumed(conversation_id)
+
+
 async def serve(
     stack: AsyncExitStack,
     platform: LocalPlatform,
@@ -94,8 +106,7 @@ def test_a_hook_that_takes_longer_than_its_lease_keeps_it(url: str, prefix: str)
             assert not opened["store"].conversation("c1").exists()
             gate.set()
             assert (await platform.call("c1", "read")).result == {"step": "greeting"}
-            assert (await platform.call("c1", "read", agent="agent-2")).result == {"step": "greeting"}
-            assert sorted(agent.events for agent in agents) == [["resumed"], ["starting", "started"]]
+            assert sorted(agent.events for agent in agents) == [[], ["starting", "started"]]
 
     asyncio.run(scenario())
 
@@ -106,21 +117,33 @@ def test_stopping_waits_for_no_hook_of_another_process_and_a_later_start_does(ur
             opened = await stack.enter_async_context(stores(url, prefix))
             platform = await stack.enter_async_context(LocalPlatform())
             gate = asyncio.Event()
-            first = await serve(stack, platform, gate, opened)
-            second = await serve(stack, platform, gate, opened)
+            first, second = [await serve(stack, platform, gate, opened, GatedInC1) for _ in range(2)]
             stack.callback(gate.set)
             await platform.start_conversation("c1", to=["agent-1"])
             await first.until(lambda: first.events == ["starting"])
-            await platform.start_conversation("c1", to=["agent-2"])
+            await platform.start_conversation("c1", to=["agent-2"], registrations=0)
             async with asyncio.timeout(10):
                 await second.stop()
             assert first.events == ["starting"]
             assert second.events == []
             await second.start()
-            early = asyncio.create_task(platform.call("c1", "read", agent="agent-3"))
+            called = asyncio.Event()
+            first.on_tool_called(lambda call: called.set())
+            early = asyncio.create_task(platform.call("c1", "read", call_id="early"))
+            async with asyncio.timeout(20):
+                await called.wait()
+            await platform.redeliver("early", agent="agent-3")
+            # Messages are handled in order: the agent that answers this has had the call that waits.
+            await platform.start_conversation("c2", to=["agent-3"], ready=False)
+            assert platform.responses("early") == ()
             gate.set()
             assert (await early).result == {"step": "greeting"}
-            assert second.events == ["resumed"]
+            answers = await platform.wait_for_responses("early", count=2)
+            assert {(one.agent, one.result["step"]) for one in answers} == {
+                ("agent-1", "greeting"),
+                ("agent-3", "greeting"),
+            }
+            assert (first.events, second.events) == (["starting", "started"], [])
 
     asyncio.run(scenario())
 
@@ -137,18 +160,20 @@ def test_a_store_that_is_down_when_a_conversation_starts_is_reported_and_the_hoo
             gate.set()
             agent = await serve(stack, platform, gate, opened)
             proxy.refuse()
-            await platform.start_conversation("c1", ready=False)
+            proxy.cut()
+            starting = asyncio.create_task(platform.start_conversation("c1", ready=False))
             await agent.until(lambda: bool(agent.errors))
             assert isinstance(agent.errors[0], ServerUnavailable)
             assert agent.events == ["error in on_conversation_started"]
             proxy.heal()
+            await starting
             assert (await platform.call("c1", "read")).result == {"step": "greeting"}
             assert agent.events[1:] == ["starting", "started"]
 
     asyncio.run(scenario())
     (logged,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert logged.exc_info is not None
-    assert "on_conversation_started failed in conversation 'c1'" in caplog.text
+    assert "conversation 'c1' could not be claimed" in caplog.text
 
 
 def test_a_store_that_is_down_when_a_conversation_ends_is_asked_again(
@@ -193,7 +218,7 @@ def test_a_hook_whose_inner_work_is_cancelled_is_reported_and_counts_as_run(serv
     asyncio.run(scenario())
 
 
-def test_a_call_fails_while_the_start_cannot_be_claimed_and_runs_after_the_started_hook(
+def test_a_call_fails_while_the_conversation_cannot_be_claimed_and_runs_after_the_started_hook(
     server: Any, prefix: str
 ) -> None:
     async def scenario() -> None:
@@ -205,6 +230,36 @@ def test_a_call_fails_while_the_start_cannot_be_claimed_and_runs_after_the_start
             gate.set()
             agent = await serve(stack, platform, gate, opened)
             proxy.refuse()
+            proxy.cut()
+            with pytest.raises(ToolCallFailed, match="The call could not be claimed in the store"):
+                await platform.call("c1", "read", agent="agent-1", tool_timeout=0.5)
+            had = asyncio.Event()
+            agent.on_config_update(lambda _: had.set())
+            waiting = asyncio.create_task(platform.call("c1", "read", agent="agent-1", call_id="waiting"))
+            # Messages are handled in order.
+            await platform.send("config_update", {})
+            async with asyncio.timeout(20):
+                await had.wait()
+            assert platform.responses("waiting") == ()
+            proxy.heal()
+            assert (await waiting).result == {"step": "greeting"}
+            assert agent.events == ["starting", "started"]
+
+    asyncio.run(scenario())
+
+
+def test_a_call_fails_while_the_start_cannot_be_claimed_and_runs_after_the_started_hook(
+    server: Any, prefix: str
+) -> None:
+    async def scenario() -> None:
+        async with AsyncExitStack() as stack:
+            proxy = stack.enter_context(FaultProxy(server.url))
+            opened = await stack.enter_async_context(stores(proxy.url, prefix, timeout=0.2))
+            platform = await stack.enter_async_context(LocalPlatform())
+            gate = asyncio.Event()
+            gate.set()
+            agent = await serve(stack, platform, gate, opened)
+            proxy.swallow_requests(None, matching=lambda name, words: b"hgated:on_conversation_started" in words)
             with pytest.raises(ToolCallFailed, match="The conversation's start could not be claimed in the store"):
                 await platform.call("c1", "read", agent="agent-1", tool_timeout=0.5)
             called = asyncio.Event()
@@ -283,13 +338,8 @@ def test_a_customer_that_cannot_be_is_reported_and_the_ended_hook_runs(serving: 
     asyncio.run(scenario())
 
 
-class GatedInC1(Gated):
-    async def on_conversation_started(self, conversation_id: str) -> None:
-        if conversation_id == "c1":
-            await super().on_conversation_started(conversation_id)
-
-
-def test_the_ended_hook_waits_for_the_started_hook_of_another_process(url: str, prefix: str) -> None:
+@pytest.mark.parametrize("told", [["agent-1", "agent-2"], ["agent-2"]])
+def test_the_ended_hook_waits_for_the_started_hook_whoever_is_told(url: str, prefix: str, told: list[str]) -> None:
     async def scenario() -> None:
         async with AsyncExitStack() as stack:
             opened = await stack.enter_async_context(stores(url, prefix))
@@ -299,14 +349,25 @@ def test_the_ended_hook_waits_for_the_started_hook_of_another_process(url: str, 
             stack.callback(gate.set)
             await platform.start_conversation("c1", to=["agent-1"])
             await first.until(lambda: first.events == ["starting"])
-            await platform.end_conversation("c1", to=["agent-2"])
+            await platform.end_conversation("c1", to=told)
             # Messages are handled in order.
-            for _ in range(3):
-                await platform.call("c2", "read", agent="agent-2")
-            assert second.events == []
-            gate.set()
-            await second.until(lambda: second.events == ["ended"])
-            assert first.events == ["starting", "started"]
+            for agent, conversation_id in (("agent-1", "c2"), ("agent-2", "c3")):
+                for _ in range(3):
+                    await platform.call(conversation_id, "read", agent=agent)
+            assert (first.events, second.events) == (["starting"], [])
+            if "agent-1" in told:
+                gate.set()
+                await first.until(lambda: first.events == ["starting", "started", "ended"])
+                assert second.events == []
+            else:
+                # Who has heard of the end sees to it when the one that serves the conversation leaves.
+                stopping = asyncio.create_task(first.stop())
+                await platform.wait_for_departure(platform.agents[0])
+                assert second.events == []
+                gate.set()
+                await stopping
+                await second.until(lambda: "ended" in second.events)
+                assert (first.events, second.events) == (["starting", "started"], ["ended"])
 
     asyncio.run(scenario())
 
@@ -316,11 +377,15 @@ def test_a_started_hook_that_nobody_began_before_the_end_never_runs(url: str, pr
         async with AsyncExitStack() as stack:
             opened = await stack.enter_async_context(stores(url, prefix))
             platform = await stack.enter_async_context(LocalPlatform())
-            first, second = [await serve(stack, platform, asyncio.Event(), opened) for _ in range(2)]
+            first, second = [await serve(stack, platform, asyncio.Event(), opened, GatedInC1) for _ in range(2)]
             await platform.end_conversation("c1", to=["agent-1"])
             await first.until(lambda: first.events == ["ended"])
-            await platform.start_conversation("c1", to=["agent-2"])
-            await second.until(lambda: second.events == ["resumed"])
+            await platform.start_conversation("c1", to=["agent-2"], registrations=0)
+            # Messages are handled in order.
+            for _ in range(3):
+                await platform.call("c2", "read", agent="agent-2")
+            assert second.events == []
+            assert "c1" not in platform.agents[1].tools
 
     asyncio.run(scenario())
 
@@ -334,13 +399,17 @@ def test_the_conversations_that_were_longest_idle_are_forgotten_first(
         async with stores(url, prefix) as opened:
             agent = GatedInC1(api_key="key", **opened)
             agent.gate = asyncio.Event()
+            assert await agent._ownership.hold("c1")
             await agent._lifecycle.begin("c1")
             for one in ("c2", "c3", "c2", "c4", "c5"):
+                assert await agent._ownership.hold(one)
                 await agent._lifecycle.begun(one)
             assert agent.known_conversations() == ["c1", "c4", "c5"]
             agent.gate.set()
             await agent._lifecycle.drain()
+            assert await agent._ownership.hold("c6")
             await agent._lifecycle.begun("c6")
             assert agent.known_conversations() == ["c4", "c5", "c6"]
+            await agent._ownership.leave()
 
     asyncio.run(scenario())

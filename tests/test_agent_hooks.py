@@ -238,6 +238,16 @@ def test_an_ending_that_arrives_just_before_the_stop_is_not_lost(serving: Servin
     asyncio.run(scenario())
 
 
+def test_an_ending_of_a_conversation_that_is_not_claimed_yet_is_not_lost_by_a_stop(serving: Serving) -> None:
+    async def scenario() -> None:
+        async with serving(AsyncHooks) as (platform, agent):
+            await platform.end_conversation("c1", to=["agent-1"])
+            await agent.stop()
+            assert agent.events == [("ended", "c1", "c1")]
+
+    asyncio.run(scenario())
+
+
 def test_a_hook_may_stop_its_own_agent(serving: Serving) -> None:
     class Leaving(Recorder):
         async def on_conversation_ended(self, conversation_id: str) -> None:

@@ -9,13 +9,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from conversimple import tool, tool_async
+from conversimple import ConversimpleAgent, tool, tool_async
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from redstate import testing
-from redstate.conversimple import StatefulAgent
 from redstate.testing import (
     AgentGone,
     LocalPlatform,
@@ -29,7 +28,7 @@ from redstate.testing import (
 PHOENIX = [Subprotocol("phoenix-websocket")]
 
 
-class Echo(StatefulAgent):
+class Echo(ConversimpleAgent):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.hanging = asyncio.Event()
@@ -46,14 +45,16 @@ class Echo(StatefulAgent):
         await asyncio.Event().wait()
 
 
-class Refusing(StatefulAgent):
+class Refusing(ConversimpleAgent):
     @tool_async("refuses")
     async def refuse(self) -> None:
         raise ValueError("not today")
 
 
 @asynccontextmanager
-async def platform_with(*agent_classes: type[StatefulAgent], **keys: str) -> AsyncIterator[tuple[LocalPlatform, Any]]:
+async def platform_with(
+    *agent_classes: type[ConversimpleAgent], **keys: str
+) -> AsyncIterator[tuple[LocalPlatform, Any]]:
     """Yield a platform and agents that joined it in this order."""
     async with LocalPlatform() as platform:
         agents = [one(api_key=keys.get("api_key", "key"), platform_url=platform.url) for one in agent_classes]
@@ -105,7 +106,7 @@ def test_agents_join_in_order_and_register_their_tools_per_conversation() -> Non
             first, second = platform.agents
             assert (first.id, second.id) == ("agent-1", "agent-2")
             assert first.customer_id == second.customer_id
-            conv = await platform.start_conversation(agent_id="shop")
+            conv = await platform.start_conversation(agent_id="shop", registrations=2)
             assert conv.agents == ("agent-1", "agent-2")
             assert [one["name"] for one in first.tools[conv.id]] == ["echo", "hang"]
             assert [one["name"] for one in second.tools[conv.id]] == ["refuse"]
@@ -116,7 +117,7 @@ def test_agents_join_in_order_and_register_their_tools_per_conversation() -> Non
 def test_calls_take_turns_and_go_only_to_those_that_have_the_tool() -> None:
     async def scenario() -> None:
         async with platform_with(Echo, Refusing, Echo) as (platform, _):
-            conv = await platform.start_conversation()
+            conv = await platform.start_conversation(registrations=3)
             results = [await platform.call(conv.id, "echo", {"text": str(n)}) for n in range(4)]
             assert [result.agent for result in results] == ["agent-1", "agent-3", "agent-1", "agent-3"]
             assert [result.result for result in results] == ["0", "1", "2", "3"]
@@ -189,7 +190,7 @@ def test_what_does_not_happen_in_time_is_named() -> None:
 def test_a_call_in_flight_is_refused_a_second_time_and_can_be_answered_by_another_agent() -> None:
     async def scenario() -> None:
         async with platform_with(Echo, Echo) as (platform, (first, _)):
-            conv = await platform.start_conversation()
+            conv = await platform.start_conversation(registrations=2)
             call = asyncio.create_task(platform.call(conv.id, "hang", call_id="x", agent="agent-1", tool_timeout=300))
             await first.hanging.wait()
             with pytest.raises(PlatformError, match="in flight"):
@@ -235,6 +236,87 @@ def test_equal_call_ids_of_two_conversations_are_told_apart() -> None:
                 await platform.redeliver("x")
             await platform.redeliver("x", conversation_id="c2")
             assert (await client.hear("tool_call_request"))["conversation_id"] == "c2"
+
+    asyncio.run(scenario())
+
+
+# Calls that move from one agent to another ----------------------------------------------------------------------------
+
+
+async def offer(client: BareClient, conversation_id: str) -> None:
+    """Register a tool without having been told of the conversation, as an agent does that takes it over."""
+    await client.say("register_conversation_tools", {"conversation_id": conversation_id, "tools": [{"name": "t"}]})
+    await client.hear("phx_reply")
+
+
+async def answer(client: BareClient, result: Any) -> None:
+    """Hear the next tool call and answer it."""
+    asked = await client.hear("tool_call_request")
+    about = {name: asked[name] for name in ("call_id", "conversation_id")}
+    await client.say("tool_call_response", {**about, "result": result})
+
+
+def test_a_call_that_is_waited_for_is_sent_again_to_an_agent_that_registers_later() -> None:
+    async def scenario() -> None:
+        async with LocalPlatform() as platform, bare_client(platform) as first, bare_client(platform) as second:
+            starting = asyncio.create_task(platform.start_conversation("c1"))
+            await offer(first, "c1")
+            await starting
+            call = asyncio.create_task(platform.call("c1", "t", call_id="x", agent="agent-1"))
+            assert (await first.hear("tool_call_request"))["call_id"] == "x"
+            await second.say("register_conversation_tools", {"conversation_id": "c1", "tools": [{"name": "t"}]})
+            await answer(second, "from the second")
+            served = await call
+            assert (served.agent, served.result) == ("agent-2", "from the second")
+            assert len(platform.responses("x")) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_call_whose_agent_leaves_goes_to_another_that_has_registered() -> None:
+    async def scenario() -> None:
+        async with LocalPlatform() as platform, bare_client(platform) as first, bare_client(platform) as second:
+            starting = asyncio.create_task(platform.start_conversation("c1", registrations=2))
+            for client in (first, second):
+                await offer(client, "c1")
+            await starting
+            call = asyncio.create_task(platform.call("c1", "t"))
+            await first.hear("tool_call_request")
+            await platform.drop("agent-1")
+            await answer(second, "from the second")
+            assert (await call).agent == "agent-2"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("in_flight", [True, False])
+def test_a_call_that_nobody_is_left_for_waits_for_the_next_agent_that_registers(in_flight: bool) -> None:
+    async def scenario() -> None:
+        async with LocalPlatform() as platform, bare_client(platform) as first, bare_client(platform) as second:
+            await register(platform, first, "c1")
+            if in_flight:
+                call = asyncio.create_task(platform.call("c1", "t"))
+                await first.hear("tool_call_request")
+                await platform.drop("agent-1")
+            else:
+                await platform.drop("agent-1")
+                call = asyncio.create_task(platform.call("c1", "t"))
+            await second.say("register_conversation_tools", {"conversation_id": "c1", "tools": [{"name": "t"}]})
+            await answer(second, "from the second")
+            assert (await call).agent == "agent-2"
+
+    asyncio.run(scenario())
+
+
+def test_a_call_in_a_conversation_that_nobody_ever_served_is_refused_at_once() -> None:
+    async def scenario() -> None:
+        async with LocalPlatform() as platform, bare_client(platform) as client:
+            with pytest.raises(NoAgent, match="no agent registered tools for c1"):
+                await platform.call("c1", "t")
+            await register(platform, client, "c1")
+            await platform.end_conversation("c1")
+            with pytest.raises(NoAgent, match="no agent registered tools for c1"):
+                await platform.call("c1", "t")
 
     asyncio.run(scenario())
 
@@ -327,13 +409,12 @@ def test_the_package_names_what_it_exports() -> None:
 
 WORKER = """
 import asyncio, os, sys
-from conversimple import tool
-from redstate.conversimple import StatefulAgent
+from conversimple import ConversimpleAgent, tool
 
-class Worker(StatefulAgent):
-    @tool("tells who serves which conversation")
-    def tell(self) -> dict:
-        return {"pid": os.getpid(), "conversation": self.current_conversation_id}
+class Worker(ConversimpleAgent):
+    @tool("tells who serves")
+    def tell(self) -> int:
+        return os.getpid()
 
 async def main():
     agent = Worker(api_key="key", platform_url=sys.argv[1])
@@ -352,17 +433,15 @@ def test_agents_of_several_processes_share_the_calls_of_one_conversation() -> No
             workers = [await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE) for _ in range(2)]
             try:
                 await platform.wait_for_agents(2, timeout=30)
-                ids = [(await platform.start_conversation()).id for _ in range(5)]
-                asked = [one for one in ids for _ in range(6)]
-                results = await asyncio.gather(*[platform.call(one, "tell") for one in asked])
-                assert [result.result["conversation"] for result in results] == asked
-                served = [result.result["pid"] for result in results]
+                conv = await platform.start_conversation(registrations=2)
+                results = await asyncio.gather(*[platform.call(conv.id, "tell") for _ in range(30)])
+                served = [result.result for result in results]
                 assert sorted(Counter(served).items()) == sorted((worker.pid, 15) for worker in workers)
                 victim = platform.agents[0]
-                pid = (await platform.call(ids[0], "tell", agent=victim)).result["pid"]
+                pid = (await platform.call(conv.id, "tell", agent=victim)).result
                 next(worker for worker in workers if worker.pid == pid).kill()
                 await platform.wait_for_departure(victim)
-                assert (await platform.call(ids[0], "tell")).agent == platform.agents[0].id
+                assert (await platform.call(conv.id, "tell")).agent == platform.agents[0].id
             finally:
                 for worker in workers:
                     await worker.communicate(b"")

@@ -20,12 +20,29 @@ from redstate import CartLimits, Limits, Step, Workflow, _scripts, errors
 from redstate._call import Mutation, Query
 from redstate._codec import Codec
 from redstate._replies import SCRIPT_CODES
-from redstate.calls import cache, cart, cart_order, customer, hooks, image, record, session, state, workflow
+from redstate.calls import (
+    cache,
+    cart,
+    cart_order,
+    customer,
+    hooks,
+    image,
+    ownership,
+    record,
+    session,
+    state,
+    toolcalls,
+    workflow,
+)
 from redstate.calls.commit import Commit
+from redstate.calls.toolcalls import CallName
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAMES = _scripts.names()
 KEY = "rs:{conv:c}"
+# What a script's header calls its key, and the key that the calls below have for it.
+KEYS = {"record": KEY, "owners": "rs:{owners}", "holdings": "rs:{owner:o}"}
+TOOL_CALL = CallName(KEY, "p" * 16)
 FLOW = Workflow("flow", [Step("a", next="b"), Step("b", final=True)])
 SHARED = ("writer", "op", "ttl_ms", "guards")
 # What an application user is granted, as far as scripts may need it.
@@ -52,6 +69,8 @@ ALLOWED = {
     "ZADD",
     "ZREM",
     "ZRANGEBYSCORE",
+    "ZREMRANGEBYSCORE",
+    "ZSCORE",
     "ZCARD",
     "PUBLISH",
     "SPUBLISH",
@@ -69,6 +88,16 @@ def every_call() -> list[Mutation[Any] | Query[Any]]:
         state.extend(codec, KEY, "list", ("x",)),
         hooks.claim(KEY, 1000, "hshop:started", "0" * 32, 15.0),
         hooks.done(KEY, 1000, "hshop:started", "0" * 32),
+        ownership.claim(KEY, 1000, "o"),
+        ownership.release(KEY, "o"),
+        ownership.beat("rs", 3.0, ("o",), ("p",)),
+        ownership.leave("rs", "o"),
+        ownership.alive("rs", "o"),
+        ownership.hold("rs", "o", 1000, "c", "shop"),
+        toolcalls.begin(TOOL_CALL, 1000, 1, "a" * 32, b"{}"),
+        toolcalls.post(TOOL_CALL, 1000, 1, b"{}"),
+        toolcalls.finish(TOOL_CALL, 1000, 1, "a" * 32, b"[]"),
+        toolcalls.unfinished(KEY),
         Commit().expect("sa", b"1").set("sa", b"2").delete("sb").stamp("t").call(codec.limits, KEY),
         cart.add(codec.limits, KEY, "sku", 1, Decimal("1.5")),
         cart.add(codec.limits, KEY, "sku", 1, None),
@@ -127,7 +156,7 @@ def test_a_call_sends_the_arguments_that_the_header_names(call: Mutation[Any] | 
         assert header.argv[:4] in {SHARED, ("writer", "op", "window_ms", "guards")}
         sent, named = len(call.args), header.argv[4:]
     else:
-        assert [as_text(word) for word in call.words[:4]] == ["EVALSHA", call.script.sha, "1", KEY]
+        assert [as_text(word) for word in call.words[:4]] == ["EVALSHA", call.script.sha, "1", KEYS[header.keys[0]]]
         sent, named = len(call.words) - 4, header.argv
     if named and "..." in named[-1]:
         group = named[-1].removesuffix("...").count(",") + 1
@@ -143,7 +172,7 @@ def test_the_header_names_every_argument_that_the_script_reads(name: str) -> Non
     read = {int(number) for number in re.findall(r"\b(?:args|ARGV)\[(\d+)\]", code)}
     read |= {int(number) for number in re.findall(r"unpack\((?:args|ARGV), (\d+)\)", code)}
     assert max(read, default=0) <= len(header.argv)
-    assert header.keys == ("record",) and "KEYS[2]" not in code
+    assert len(header.keys) == 1 and header.keys[0] in KEYS and "KEYS[2]" not in code
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -288,6 +288,7 @@ class AsyncCustomer:
             seen = await record.read(customer_calls.whole(record.key), fresh=True)
             call = judge(seen, now)
             if call is None:
+                await record.nothing_to_do()
                 return False
             try:
                 await record.apply(call, expected_version=seen.snapshot.version if on_whole else None)

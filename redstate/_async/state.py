@@ -224,7 +224,10 @@ class AsyncState(AsyncStateBase):
         contention = AsyncContention(self._record.key, self._record.timeout)
         while await contention.another():
             snapshot = await self._all_raw(fresh=True)
-            if not snapshot.state or await self._commit_whole(snapshot, snapshot.state, {}):
+            if not snapshot.state:
+                await self._record.nothing_to_do()
+                return
+            if await self._commit_whole(snapshot, snapshot.state, {}):
                 self._replaced(*snapshot.state)
                 return
 
@@ -349,6 +352,7 @@ class AsyncState(AsyncStateBase):
                 continue
             if new == raw:
                 if fresh:
+                    await record.nothing_to_do()
                     return result
                 continue
             commit = Commit().expect(where, raw)

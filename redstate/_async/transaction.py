@@ -80,6 +80,7 @@ class AsyncTransaction:
         while await contention.another():
             call = pending.commit(record.codec.limits)
             if call is None:
+                await record.nothing_to_do()
                 return
             try:
                 await record.apply(call)

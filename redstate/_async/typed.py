@@ -12,6 +12,7 @@ from redstate._async.state import AsyncState
 from redstate._async.transaction import AsyncTransaction
 from redstate._call import Mutation
 from redstate._codec import Codec
+from redstate._scope import in_call
 from redstate._transactions import pending_of, refuse_inside
 from redstate.calls import schema as schema_calls
 from redstate.calls import state as state_calls
@@ -153,7 +154,7 @@ class AsyncTypedState(AsyncState):
             try:
                 call = judged(raw)
             except (InvalidValue, WrongType):
-                if op_id is not None:
+                if op_id is not None or in_call():
                     # Perhaps the operation took effect long ago: its repeat gets the first result, not a judgement.
                     try:
                         return await record.apply(never, op_id, schema_calls.NEVER)
@@ -248,6 +249,7 @@ class AsyncTypedConversation(AsyncConversation, Generic[S]):
             stored = await self.state._stored(fresh=True)
             commit = schema_calls.upgrade(self._codec, record.codec, self.key, stored)
             if commit is None:
+                await record.nothing_to_do()
                 return False
             try:
                 await record.apply(commit.call(record.codec.limits, self.key), None, stored.snapshot.version)

@@ -7,6 +7,7 @@ from typing import Any
 
 from redstate._async.contention import AsyncContention
 from redstate._async.record import AsyncRecord
+from redstate._scope import in_call
 from redstate.calls import workflow as workflow_calls
 from redstate.calls.workflow import Move, Seen, WorkflowStatus
 from redstate.errors import ConflictError, InvalidInput, InvalidValue, StepRefused
@@ -157,7 +158,7 @@ class AsyncWorkflowRun:
                     raise workflow_calls.refused(seen, workflow_calls.OVERTAKEN)
                 move = decide(seen)
             except StepRefused as refusal:
-                if op_id is None:
+                if op_id is None and not in_call():
                     raise
                 return await self._first_result(verb, op_id, refusal)
             applied = await self._apply(seen, move, op_id, expected_version)
@@ -179,7 +180,7 @@ class AsyncWorkflowRun:
         except StepRefused:
             raise workflow_calls.overdue(seen) from None
 
-    async def _first_result(self, verb: str, op_id: str, refusal: StepRefused) -> str:
+    async def _first_result(self, verb: str, op_id: str | None, refusal: StepRefused) -> str:
         """What a refused operation answered when it first ran: perhaps it is refused only because it did."""
         record = self._record
         call = workflow_calls.repeat(record.codec, record.key, self.definition, verb)

@@ -285,6 +285,7 @@ class Customer:
             seen = record.read(customer_calls.whole(record.key), fresh=True)
             call = judge(seen, now)
             if call is None:
+                record.nothing_to_do()
                 return False
             try:
                 record.apply(call, expected_version=seen.snapshot.version if on_whole else None)

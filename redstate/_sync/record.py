@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 from redstate._call import UNDECIDED, Mutation, Query, Read, guards, previous_of, version_of
 from redstate._codec import Codec
 from redstate._replies import ReplyError, mutation_error, query_error
-from redstate._scope import Scope, current
-from redstate._transactions import refuse_inside
+from redstate._scope import Scope, current, in_call
+from redstate._transactions import pending_of, refuse_inside
 from redstate._writers import Operation
 from redstate.calls import image as image_calls
 from redstate.calls import record as record_calls
+from redstate.calls.commit import Commit
 from redstate.calls.image import Image
 from redstate.errors import CallTimeout, CorruptState, InvalidInput, OutcomeUnknown, StoreError
 from redstate.nearcache.clock import clock
@@ -182,6 +183,15 @@ class Record:
             return self._writers.repeat(key, op_id)
         operation = None if scope is None else scope.begin(key)
         return self._writers.begin(key) if operation is None else operation
+
+    def nothing_to_do(self) -> None:
+        """A change turned out to be none.
+
+        In a tool call it takes its place among the call's changes all the same: run again, the call may find what it
+        has done itself, and all further changes must keep their names.
+        """
+        if in_call() and pending_of(self.scope) is None:
+            self.apply(Commit().nothing().call(self.codec.limits, self.key))
 
     def _unknown(self, call: Mutation[T], operation: Operation) -> OutcomeUnknown:
         """What to raise where no answer came."""

@@ -221,7 +221,10 @@ class State(LiveState):
         contention = Contention(self._record.key, self._record.timeout)
         while contention.another():
             snapshot = self._all_raw(fresh=True)
-            if not snapshot.state or self._commit_whole(snapshot, snapshot.state, {}):
+            if not snapshot.state:
+                self._record.nothing_to_do()
+                return
+            if self._commit_whole(snapshot, snapshot.state, {}):
                 self._replaced(*snapshot.state)
                 return
 
@@ -344,6 +347,7 @@ class State(LiveState):
                 continue
             if new == raw:
                 if fresh:
+                    record.nothing_to_do()
                     return result
                 continue
             commit = Commit().expect(where, raw)

@@ -81,6 +81,7 @@ class Transaction:
         while contention.another():
             call = pending.commit(record.codec.limits)
             if call is None:
+                record.nothing_to_do()
                 return
             try:
                 record.apply(call)

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from redstate._call import Mutation
 from redstate._codec import Codec
+from redstate._scope import in_call
 from redstate._sync.contention import Contention
 from redstate._sync.conversation import Conversation
 from redstate._sync.record import Record
@@ -152,7 +153,7 @@ class TypedState(State):
             try:
                 call = judged(raw)
             except (InvalidValue, WrongType):
-                if op_id is not None:
+                if op_id is not None or in_call():
                     # Perhaps the operation took effect long ago: its repeat gets the first result, not a judgement.
                     try:
                         return record.apply(never, op_id, schema_calls.NEVER)
@@ -247,6 +248,7 @@ class TypedConversation(Conversation, Generic[S]):
             stored = self.state._stored(fresh=True)
             commit = schema_calls.upgrade(self._codec, record.codec, self.key, stored)
             if commit is None:
+                record.nothing_to_do()
                 return False
             try:
                 record.apply(commit.call(record.codec.limits, self.key), None, stored.snapshot.version)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from redstate._scope import in_call
 from redstate._sync.contention import Contention
 from redstate._sync.record import Record
 from redstate.calls import workflow as workflow_calls
@@ -158,7 +159,7 @@ class WorkflowRun:
                     raise workflow_calls.refused(seen, workflow_calls.OVERTAKEN)
                 move = decide(seen)
             except StepRefused as refusal:
-                if op_id is None:
+                if op_id is None and not in_call():
                     raise
                 return self._first_result(verb, op_id, refusal)
             applied = self._apply(seen, move, op_id, expected_version)
@@ -180,7 +181,7 @@ class WorkflowRun:
         except StepRefused:
             raise workflow_calls.overdue(seen) from None
 
-    def _first_result(self, verb: str, op_id: str, refusal: StepRefused) -> str:
+    def _first_result(self, verb: str, op_id: str | None, refusal: StepRefused) -> str:
         """What a refused operation answered when it first ran: perhaps it is refused only because it did."""
         record = self._record
         call = workflow_calls.repeat(record.codec, record.key, self.definition, verb)

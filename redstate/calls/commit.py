@@ -67,6 +67,11 @@ class Commit:
         self._words += ("t", field, "")
         return self
 
+    def nothing(self) -> Commit:
+        """There turned out to be nothing to change, which is remembered under the operation's id. Returns this."""
+        self._words += ("-", "", "")
+        return self
+
     def call(
         self, limits: Limits, key: str, parse: Callable[[bytes], int] | None = None, what: str = "changes"
     ) -> Mutation[int]:

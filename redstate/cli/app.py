@@ -41,6 +41,7 @@ def cli() -> None:
     show_default=True,
     help="Seconds that a tool call may take.",
 )
+@click.option("--calm", is_flag=True, help="Leave the workers alone: kill none, and replace none.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--keep", is_flag=True, help="Keep the data: a private server goes on until Ctrl-C.")
 @click.option("--verify", metavar="URL", help="Run nothing; check the latest kept run on that server again.")
@@ -51,6 +52,7 @@ def demo(
     workers: int,
     seed: int,
     timeout: float,
+    calm: bool,
     as_json: bool,
     keep: bool,
     verify: str | None,
@@ -58,8 +60,9 @@ def demo(
     """Serve conversations from several processes and check the books.
 
     Starts a server, a local platform and worker processes, each a real SDK agent with a shop's tools, and drives
-    conversations through them, with parallel calls on one conversation that go to different processes. Then everything
-    is read back from the server and held against the plan. The exit status is 0 only if all of it is right.
+    conversations through them. Meanwhile it kills one worker and replaces another; the others take their conversations
+    over. Then everything is read back from the server and held against the plan. The exit status is 0 only if all of it
+    is right.
     """
     from redstate.cli import demo as command
     from redstate.demo.run import DemoOptions
@@ -68,7 +71,7 @@ def demo(
         if url is not None or keep:
             raise click.UsageError("--verify goes with neither --url nor --keep")
         return command.verify_run(verify, as_json)
-    options = DemoOptions(conversations, concurrency, workers, seed, timeout)
+    options = DemoOptions(conversations, concurrency, workers, seed, timeout, trouble=not calm)
     return command.run(url, options, as_json=as_json, keep=keep)
 
 

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from redstate import AsyncStore
 from redstate.demo.display import Display, Live, PlainLines
+from redstate.demo.errors import DemoFailed
 from redstate.demo.facts import KEY_PREFIX, Facts
-from redstate.demo.pool import DemoFailed
 from redstate.demo.report import as_json as to_json
 from redstate.demo.report import show
 from redstate.demo.run import DemoOptions, check_server, run_demo

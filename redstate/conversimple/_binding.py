@@ -25,6 +25,8 @@ class Binding:
     call_id: str | None = None
     # Inside the hook that gives a conversation its first state.
     starting: bool = False
+    # Whether an earlier owner has begun the call and not finished it.
+    resumed: bool = False
     # What the changes made meanwhile are subject to.
     scope: Scope | None = None
 

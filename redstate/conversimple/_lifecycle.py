@@ -2,8 +2,8 @@
 
 Hooks run in tasks of their own, so that a slow one holds up neither the websocket nor other
 conversations. For each conversation: the started hooks come first, tool calls wait for them, the ended
-hooks come last. Each runs once per conversation, in one of the processes that serve it; in the others
-``on_conversation_resumed`` runs when the started hooks are through.
+hooks come last. Each runs once per conversation, in the process that owns it then; ``on_conversation_resumed``
+runs in those that take it over later.
 """
 
 from __future__ import annotations
@@ -270,7 +270,7 @@ class Lifecycle:
         pause = _FIRST_RETRY
         while True:
             try:
-                return await self._agent._ownership.hold(conversation_id) is not None
+                return await self._agent._ownership.hold(conversation_id, ending=True) is not None
             except RedstateError as error:
                 await self._report(ENDED, conversation_id, error)
                 if not isinstance(error, PASSING) or await self._claims.pause(pause):

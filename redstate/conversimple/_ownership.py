@@ -89,6 +89,7 @@ class Ownership:
         self._joining: asyncio.Task[str] | None = None
         self._membership: Membership | None = None
         self._over: dict[str, None] = {}
+        self._ending: set[str] = set()
         self._closed = False
         self._peers: tuple[str, ...] = ()
         self.owner: str | None = None
@@ -132,14 +133,20 @@ class Ownership:
             if len(self._peers) > 1 and max(self._peers, key=lambda one: _weight(one, conversation_id)) != owner:
                 await asyncio.sleep(between(_YIELD / 2, _YIELD))
 
-    async def hold(self, conversation_id: str) -> Claim | None:
+    async def hold(self, conversation_id: str, *, ending: bool = False) -> Claim | None:
         """Own the conversation. Returns None where another owner has it, where it is over, or where the agent stops.
+
+        Args:
+            conversation_id: which.
+            ending: whether that is to see to its end, which an agent that stops still does.
 
         Raises:
             RedstateError: the store could not tell.
         """
         claim = self._held.get(conversation_id)
-        if claim is not None or self._closed:
+        if ending:
+            self._ending.add(conversation_id)
+        if claim is not None or (self._closed and not ending):
             return claim
         task = self._claiming.get(conversation_id)
         if task is None:
@@ -155,6 +162,7 @@ class Ownership:
             RedstateError: the store could not be told; nobody else claims a conversation that is over.
         """
         claim = self._held.pop(conversation_id, None)
+        self._ending.discard(conversation_id)
         self._statistics.conversations = len(self._held)
         if claim is not None and self.owner is not None:
             await self._stores.ask(ownership.release(claim.key, self.owner))
@@ -189,6 +197,7 @@ class Ownership:
         # One that has held nothing, or let go of all, is just forgotten.
         held = bool(self._held or self._claiming)
         self._held.clear()
+        self._ending.clear()
         self._statistics.conversations = 0
         if owner is None:
             return
@@ -277,7 +286,7 @@ class Ownership:
         return answer
 
     def _settled(self, conversation_id: str, answer: ClaimAnswer) -> Claim | None:
-        if not answer.won or self._closed:
+        if not answer.won or (self._closed and conversation_id not in self._ending):
             return None
         record = self._stores.record(conversation_id)
         taken = answer.verdict == "taken"

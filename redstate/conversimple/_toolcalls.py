@@ -119,7 +119,7 @@ class ToolCalls:
             await self._elsewhere(request, journal)
         except RedstateError as error:
             _log_failure(request, error)
-            message = f"The conversation could not be claimed in the store: {error}"
+            message = f"The call could not be claimed in the store: {error}"
             await self._send(request, request.failure(message))
 
     async def _claim(self, request: Request) -> Claim | None:
@@ -156,7 +156,8 @@ class ToolCalls:
                     await self._send(request, answer)
                 case _:
                     request = request.as_of(begun.now_us)
-                    await self._run(request, journal, claim, journal.scope(claim, begun, request.left))
+                    scope = journal.scope(claim, begun, request.left)
+                    await self._run(request, journal, claim, scope, resumed=begun.verdict == "again")
         except Fenced:
             self._ownership.lose(claim)
             return False
@@ -165,13 +166,13 @@ class ToolCalls:
             return self._draining
         return True
 
-    async def _run(self, request: Request, journal: CallJournal, claim: Claim, scope: Scope) -> None:
+    async def _run(self, request: Request, journal: CallJournal, claim: Claim, scope: Scope, *, resumed: bool) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
         self._statistics.calls_running = len(self._running)
         try:
-            answer, result = await self._answer(request, scope)
+            answer, result = await self._answer(request, scope, resumed=resumed)
             ending = await journal.finish(claim, answer)
         finally:
             self._running.discard(task)
@@ -232,7 +233,7 @@ class ToolCalls:
 
     # Running the tool
 
-    async def _answer(self, request: Request, scope: Scope | None) -> tuple[Answer, Any]:
+    async def _answer(self, request: Request, scope: Scope | None, *, resumed: bool = False) -> tuple[Answer, Any]:
         """Run the tool. Returns what the platform is to be told, and what the tool returned."""
         agent, key = self._agent, request.key
         call = ToolCall(
@@ -244,7 +245,7 @@ class ToolCalls:
         )
         agent.pending_tool_calls[key] = call
         try:
-            with bound(Binding(agent, request.conversation_id, request.call_id, scope=scope)):
+            with bound(Binding(agent, request.conversation_id, request.call_id, resumed=resumed, scope=scope)):
                 await agent.callback_manager.trigger_tool_called(call)
                 return await self._outcome(request, scope)
         finally:

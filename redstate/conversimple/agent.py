@@ -38,10 +38,17 @@ logger = logging.getLogger("redstate.conversimple")
 class StatefulAgent(GuideNames, ConversimpleAgent):
     """An agent that may serve many conversations at once, with their state in Redis or Valkey.
 
+    A conversation is served by one agent at a time, its owner: the first that claims it of those that are told of it,
+    in whatever process. It has a lease, which is renewed in the background. When its process dies, or stands still for
+    longer, another takes the conversation over within half a second after the lease, goes on from the last acknowledged
+    write, and runs the tool calls again that were under way; what they had changed is not changed twice. What the
+    earlier owner still sends is refused (``Fenced``). A tool call for a conversation that another agent owns is left to
+    that one; one that was carried out already, wherever, is answered as it was.
+
     Override ``on_conversation_started(self, conversation_id)`` and ``on_conversation_ended(self,
     conversation_id)``, sync or async, to act when a conversation starts and ends. Each runs once per
-    conversation, in one of the processes that serve it; ``on_conversation_resumed`` runs in the others.
-    Tool calls wait for the started hook of their conversation, wherever it runs. Sync hooks run in a
+    conversation, in the process that owns it then; ``on_conversation_resumed`` runs in one that takes it over.
+    Tool calls wait for the started hook of their conversation. Sync hooks run in a
     thread, so that they may wait for the store. ``stop()`` ends the worker and no conversation.
 
     A hook that raises is logged with its traceback and told to the error callback as ``"callback_failed"``. It counts
@@ -57,6 +64,7 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         arguments, options: the SDK's own (``api_key``, ``customer_id``, ``platform_url``, ...).
 
     Attributes:
+        lease: seconds after which an agent that gives no sign of life loses its conversations; as in all processes.
         hook_lease: seconds after which a hook that began in a process which gives no sign of life any more is run by
             another; the same in all processes. It is less than the 30 seconds that a tool call has, which waits for the
             started hook. A process that stands still for longer and then goes on is not stopped from finishing its
@@ -137,6 +145,16 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         """The platform's id of the running tool call; None outside tool calls."""
         binding = current_binding()
         return binding.call_id if binding is not None and binding.agent is self else None
+
+    @property
+    def current_call_resumed(self) -> bool:
+        """Whether another worker began the running tool call and died, or stood still, before it had finished it.
+
+        What the tool has changed already is not changed again, and what it reads shows it. So a tool that refuses to do
+        what was done before ("the order is paid already") should not refuse here.
+        """
+        binding = current_binding()
+        return binding is not None and binding.agent is self and binding.resumed
 
     @property
     def fencing_token(self) -> int | None:
@@ -239,9 +257,9 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         return DONE
 
     def on_conversation_resumed(self, conversation_id: str) -> Any:
-        """Override this, sync or async, to act when this process begins to serve a conversation that started elsewhere.
+        """Override this, sync or async, to act when this process takes over a conversation that started elsewhere.
 
-        It runs when the started hook is through, at most once per conversation in each process.
+        It runs when the started hook is through, and before the first tool.
         """
         return DONE
 

@@ -21,6 +21,9 @@ class Display(Protocol):
     def phase(self, text: str) -> None:
         """Something new begins."""
 
+    def note(self, text: str) -> None:
+        """Something happened meanwhile."""
+
     def conversations(self, count: int, calls: int) -> None:
         """The conversations begin: how many, and how many calls they have in all."""
 
@@ -32,6 +35,9 @@ class Silent:
     """Shows nothing."""
 
     def phase(self, text: str) -> None:
+        """Show nothing."""
+
+    def note(self, text: str) -> None:
         """Show nothing."""
 
     def conversations(self, count: int, calls: int) -> None:
@@ -52,6 +58,10 @@ class PlainLines:
     def phase(self, text: str) -> None:
         """Print it."""
         self._console.print(text, highlight=False)
+
+    def note(self, text: str) -> None:
+        """Print it."""
+        self.phase(text)
 
     def conversations(self, count: int, calls: int) -> None:
         """Print it, and count time from here."""
@@ -95,6 +105,10 @@ class Live:
     def phase(self, text: str) -> None:
         """Show it beside the bar."""
         self._bar.update(self._task, description=text)
+
+    def note(self, text: str) -> None:
+        """Print it above the bar."""
+        self._bar.console.print(text, highlight=False)
 
     def conversations(self, count: int, calls: int) -> None:
         """Start the bar."""

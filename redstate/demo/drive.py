@@ -1,16 +1,21 @@
-"""Plays a plan on the platform: so many conversations at a time, parallel calls where the plan has them."""
+"""Plays a plan on the platform: so many conversations at a time, parallel calls where the plan has them.
+
+The driver does not know which worker owns what, and repeats nothing: a call that its worker does not live to answer is
+answered by the next one.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from redstate.demo.errors import DemoFailed
 from redstate.demo.plan import ConversationPlan, PlannedCall
-from redstate.demo.pool import DemoFailed
-from redstate.testing import JoinedAgent, LocalPlatform, PlatformError, ToolResult
+from redstate.testing import AgentGone, JoinedAgent, LocalPlatform, NoAgent, PlatformError, PlatformTimeout, ToolResult
 
 
 @dataclass
@@ -42,7 +47,6 @@ class Driver:
 
     Args:
         platform: where the workers' agents have joined.
-        agents: one for each worker; slot 0 of the plan is the first.
         timeout: seconds that an answer may take.
         progress: called after each answer and each conversation.
     """
@@ -50,13 +54,11 @@ class Driver:
     def __init__(
         self,
         platform: LocalPlatform,
-        agents: tuple[JoinedAgent, ...],
         timeout: float,
         progress: Callable[[Tally], None],
     ) -> None:
         self.tally = Tally()
         self._platform = platform
-        self._agents = agents
         self._timeout = timeout
         self._progress = progress
 
@@ -91,8 +93,9 @@ class Driver:
             if versions[0] <= version or len(set(versions)) < len(versions):
                 self.tally.observed.append(f"{plan.id}: versions {versions} do not rise from {version}")
             version = versions[-1]
-            for call in step:
-                await self._deliver_again(plan.id, call)
+            for call, result in zip(step, results, strict=True):
+                if call.again:
+                    await self._deliver_again(plan.id, call, result.agent)
         self.tally.versions[plan.id] = version
         await self._platform.end_conversation(plan.id)
 
@@ -102,7 +105,6 @@ class Driver:
             call.tool,
             call.arguments,
             call_id=call.mark,
-            agent=self._agents[call.slot],
             tool_timeout=self._timeout,
             timeout=self._timeout,
         )
@@ -113,15 +115,35 @@ class Driver:
             self.tally.observed.append(f"{conversation_id}: {call.tool} answered {answer}, not {call.answer}")
         return result
 
-    async def _deliver_again(self, conversation_id: str, call: PlannedCall) -> None:
+    async def _deliver_again(self, conversation_id: str, call: PlannedCall, answered: str) -> None:
         """Deliver an answered call to another process: it must answer the same, and change nothing."""
-        if call.again is None:
-            return
-        await self._platform.redeliver(call.mark, conversation_id=conversation_id, agent=self._agents[call.again])
-        first, second = await self._platform.wait_for_responses(call.mark, 2, timeout=self._timeout)
+        before, until = len(self._platform.responses(call.mark)), asyncio.get_running_loop().time() + self._timeout
+        while len(self._platform.responses(call.mark)) == before:
+            if asyncio.get_running_loop().time() >= until:
+                raise DemoFailed(f"{call.mark} was delivered to a second process and not answered by it")
+            await self._platform.wait_for_agents(1, self._timeout)
+            others = [agent for agent in self._platform.agents if agent.id != answered] or list(self._platform.agents)
+            # That one may be killed before it can answer.
+            with contextlib.suppress(AgentGone, NoAgent, PlatformTimeout):
+                agent = others[self.tally.delivered_twice % len(others)]
+                await self._platform.redeliver(call.mark, conversation_id=conversation_id, agent=agent)
+                await self._answered_or_gone(call.mark, before + 1, agent)
+        first, *_, second = self._platform.responses(call.mark)
         self.tally.delivered_twice += 1
         if _content(first) != _content(second):
             self.tally.observed.append(f"{conversation_id}: {call.mark} was answered differently the second time")
+
+    async def _answered_or_gone(self, call_id: str, count: int, agent: JoinedAgent) -> None:
+        waits = [
+            asyncio.ensure_future(self._platform.wait_for_responses(call_id, count, self._timeout)),
+            asyncio.ensure_future(self._platform.wait_for_departure(agent, self._timeout)),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
 
 def _content(response: Any) -> tuple[Any, ...]:

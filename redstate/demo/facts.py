@@ -16,7 +16,7 @@ from redstate.errors import ConfigurationError
 
 KEY_PREFIX = "redstate-demo"
 _INDEX = "demo"
-_FORMAT = 1
+_FORMAT = 2
 # The versions are kept in pieces, as a single value has a cap on its size.
 _PIECE = 1_000
 _AT_ONCE = 200
@@ -31,6 +31,8 @@ class Facts:
         seed, conversations, workers, concurrency: what it was started with.
         answered: how many tool calls were answered; those delivered twice count once.
         delivered_twice: how many calls were delivered to a second process after the first had answered.
+        killed, replaced: how many workers were killed meanwhile, and how many were replaced in order.
+        taken_over: how many conversations went from one worker to another because of that.
         seconds: how long the conversations took together.
         p50_ms, p99_ms: percentiles of a tool call, from request to answer, in milliseconds.
         observed: what already went against the plan while it ran.
@@ -43,6 +45,9 @@ class Facts:
     concurrency: int
     answered: int
     delivered_twice: int
+    killed: int
+    replaced: int
+    taken_over: int
     seconds: float
     p50_ms: float
     p99_ms: float

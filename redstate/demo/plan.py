@@ -1,7 +1,7 @@
 """What every conversation of a run asks for and what must be in the server in the end: pure, the same for a seed.
 
-The parallel steps are the heart of it. Their calls change the same cart line, or count the same field, from several
-processes at once; a change that reads and writes in two steps would lose some of them.
+The parallel steps are the heart of it. Their calls change the same cart line, or count the same field, from threads and
+tasks at once; a change that reads and writes in two steps would lose some of them.
 """
 
 from __future__ import annotations
@@ -37,16 +37,14 @@ class PlannedCall:
         mark: its name, unique in the run; also the call id.
         tool: the tool.
         arguments: the tool's arguments, the mark among them.
-        slot: which worker gets it, from 0.
-        again: the worker that gets the same call once more after it was answered, as after a lost answer.
+        again: whether another worker gets the same call once more after it was answered, as after a lost answer.
         answer: the sum that the tool must answer, where it answers one.
     """
 
     mark: str
     tool: str
     arguments: dict[str, Any]
-    slot: int
-    again: int | None = None
+    again: bool = False
     answer: Decimal | None = None
 
 
@@ -77,21 +75,20 @@ class ConversationPlan:
         return _total(self.lines)
 
 
-def make_plan(run: str, seed: int, conversations: int, workers: int) -> Iterator[ConversationPlan]:
+def make_plan(run: str, seed: int, conversations: int) -> Iterator[ConversationPlan]:
     """Plan a run, one conversation after the other.
 
     Args:
         run: the run's id, which the ids of its conversations begin with.
         seed: the same seed gives the same calls.
         conversations: how many.
-        workers: how many processes share the calls.
     """
-    return (plan_conversation(run, seed, number, workers) for number in range(1, conversations + 1))
+    return (plan_conversation(run, seed, number) for number in range(1, conversations + 1))
 
 
-def plan_conversation(run: str, seed: int, number: int, workers: int) -> ConversationPlan:
+def plan_conversation(run: str, seed: int, number: int) -> ConversationPlan:
     """Plan one conversation, by its ``number`` in the run, from 1; see :func:`make_plan`."""
-    draft = _Draft(number, workers, random.Random(f"{seed}:{number}"))  # noqa: S311 - a plan needs no secrets
+    draft = _Draft(number, random.Random(f"{seed}:{number}"))  # noqa: S311 - a plan needs no secrets
     draft.log_in()
     draft.shop()
     draft.book()
@@ -108,7 +105,6 @@ class _Draft:
     """A conversation while it is planned: every step that is added moves the expected end state along."""
 
     number: int
-    workers: int
     dice: random.Random
     steps: list[tuple[PlannedCall, ...]] = field(default_factory=list)
     lines: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
@@ -154,12 +150,9 @@ class _Draft:
         return self._call("add_to_cart", again=again, sku=sku, quantity=quantity, price=str(price))
 
     def _call(self, tool: str, *, again: bool = False, answer: Decimal | None = None, **arguments: Any) -> PlannedCall:
-        # Successive calls go round the workers, so those of a parallel step go to as many as there are.
-        slot = (self.number + self.planned) % self.workers
         self.planned += 1
         mark = f"{self.number:05}.{self.planned:02}"
-        repeat = (slot + 1) % self.workers if again else None
-        return PlannedCall(mark, tool, {"mark": mark, **arguments}, slot, repeat, answer)
+        return PlannedCall(mark, tool, {"mark": mark, **arguments}, again, answer)
 
     def _step(self, *calls: PlannedCall) -> None:
         self.steps.append(calls)

@@ -50,6 +50,11 @@ def _in_words(facts: Facts, books: Books) -> str:
         f"{facts.answered:,} tool calls in {facts.seconds:.1f} s."
     )
     twice = f"{facts.delivered_twice:,} calls were delivered to a second process too."
+    if facts.killed or facts.replaced:
+        twice += (
+            f" {facts.killed} worker was killed and {facts.replaced} replaced meanwhile; "
+            f"{facts.taken_over:,} conversations went to another one."
+        )
     wrong = len(books.violations)
     verdict = (
         f"[bold red]{wrong:,} violations were found on the server.[/]"

@@ -43,7 +43,7 @@ class Books:
     strays: Check = field(default_factory=lambda: Check("none in the wrong conversation", "log entries"))
     state: Check = field(default_factory=lambda: Check("every count, date and step as planned", "fields"))
     versions: Check = field(default_factory=lambda: Check("versions rose to the last answered one", "versions"))
-    spread: Check = field(default_factory=lambda: Check("parallel calls served by different processes", "groups"))
+    owners: Check = field(default_factory=lambda: Check("one owner at a time, with a token that rises", "owners"))
     observed: Check = field(default_factory=lambda: Check("every answer as planned", "answers"))
     shares: Counter[int] = field(default_factory=Counter)
 
@@ -52,7 +52,7 @@ class Books:
         """All invariants."""
         return (
             self.carts, self.lost, self.doubled, self.strays,
-            self.state, self.versions, self.spread, self.observed,
+            self.state, self.versions, self.owners, self.observed,
         )  # fmt: skip
 
     @property
@@ -79,7 +79,7 @@ async def verify(store: AsyncStore, run: str | None = None) -> tuple[Facts, Book
         StoreError: the server cannot be read.
     """
     facts, versions = await run_facts.load(store, run)
-    plans = list(make_plan(facts.run, facts.seed, facts.conversations, facts.workers))
+    plans = list(make_plan(facts.run, facts.seed, facts.conversations))
     books = Books()
     planned = sum(len(plan.calls) for plan in plans)
     books.observed.look(facts.answered, *facts.observed)
@@ -152,30 +152,35 @@ def _check_fields(check: Check, plan: ConversationPlan, seen: Seen) -> None:
 def _check_log(books: Books, plan: ConversationPlan, seen: Seen) -> None:
     planned = {call.mark for call in plan.calls}
     entries = seen.state.get(_LOG)
-    served: dict[str, set[int]] = {}
+    served: list[tuple[int, int]] = []
     times: Counter[str] = Counter()
     for entry in entries if isinstance(entries, list) else []:
         books.strays.look(1)
         match entry:
-            case {"conversation": plan.id, "mark": str(mark), "worker": int(worker)} if mark in planned:
+            case {
+                "conversation": plan.id,
+                "mark": str(mark),
+                "worker": int(worker),
+                "process": int(process),
+                "token": int(token),
+            } if mark in planned:
                 times[mark] += 1
                 books.shares[worker] += 1
-                served.setdefault(mark, set()).add(worker)
+                served.append((token, process))
             case _:
                 books.strays.look(0, f"{plan.id}: its log holds {str(entry)[:200]}")
     books.lost.look(len(planned), *[f"{plan.id}: call {mark} left no entry" for mark in sorted(planned - {*times})])
     doubles = [f"{plan.id}: call {mark} left {count} entries" for mark, count in sorted(times.items()) if count > 1]
     books.doubled.look(len(planned), *doubles)
-    _check_spread(books.spread, plan, served)
+    _check_owners(books.owners, plan, served)
 
 
-def _check_spread(check: Check, plan: ConversationPlan, served: dict[str, set[int]]) -> None:
-    for step in plan.steps:
-        if len(step) == 1:
-            continue
-        wanted = len({call.slot for call in step})
-        workers = set().union(*[served.get(call.mark, set()) for call in step])
-        check.look(1)
-        # Calls that left no entry are reported as lost.
-        if len(workers) < wanted and all(call.mark in served for call in step):
-            check.look(0, f"{plan.id}: {step[0].tool} was served by {len(workers)} processes, not by {wanted}")
+def _check_owners(check: Check, plan: ConversationPlan, served: list[tuple[int, int]]) -> None:
+    """The log has its entries in the order in which the server took them: each with its owner's token and process."""
+    owners = list(dict.fromkeys(served))
+    check.look(len(owners))
+    tokens = [token for token, _ in served]
+    if tokens != sorted(tokens):
+        check.look(0, f"{plan.id}: an owner wrote after its conversation was taken over")
+    if len({token for token, _ in owners}) < len(owners):
+        check.look(0, f"{plan.id}: several processes wrote under one token")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -178,10 +179,11 @@ class LocalPlatform:
         conv = StartedConversation(conversation_id, told[0].customer_id, tuple(agent.id for agent in told))
         for agent in told:
             agent.conversations.add(conv.id)
-            if ready:
-                await agent.send("conversation_ready", _about(conv, agent_id=agent_id))
-            if lifecycle:
-                await agent.send("conversation_lifecycle", _about(conv, event="conversation_started"))
+            with _leaving(to):
+                if ready:
+                    await agent.send("conversation_ready", _about(conv, agent_id=agent_id))
+                if lifecycle:
+                    await agent.send("conversation_lifecycle", _about(conv, event="conversation_started"))
         await self._wait_registered(conv.id, registrations, timeout)
         return conv
 
@@ -194,7 +196,7 @@ class LocalPlatform:
 
         Raises:
             NoAgent: an agent named in ``to`` is not joined.
-            AgentGone: one left meanwhile.
+            AgentGone: one named in ``to`` left meanwhile.
         """
         told = self._desk.roster.chosen(to, None) if to is not None else None
         if told is None:
@@ -202,7 +204,8 @@ class LocalPlatform:
         self._desk.roster.forget(conversation_id)
         for agent in told:
             conv = StartedConversation(conversation_id, agent.customer_id, ())
-            await agent.send("conversation_lifecycle", _about(conv, event="conversation_ended"))
+            with _leaving(to):
+                await agent.send("conversation_lifecycle", _about(conv, event="conversation_ended"))
 
     async def call(
         self,
@@ -318,6 +321,8 @@ class LocalPlatform:
                 except AgentGone:
                     if not moves:
                         raise
+                # Its connection is closed, and will be noticed to be.
+                await self.wait_for_departure(agent, deadline - clock())
                 agent = await self._whose_turn(call.conversation_id, call.tool, deadline)
             return await outcome(call, answer, deadline - clock(), started)
         finally:
@@ -332,6 +337,11 @@ class LocalPlatform:
             timeout,
             lambda: f"{registered()} of {wanted} agents have registered tools for {conversation_id}",
         )
+
+
+def _leaving(to: object) -> contextlib.AbstractContextManager[None]:
+    """Whoever was not named may leave meanwhile, and needs no longer be told."""
+    return contextlib.suppress(AgentGone) if to is None else contextlib.nullcontext()
 
 
 def _about(conv: StartedConversation, **more: str | None) -> dict[str, Any]:

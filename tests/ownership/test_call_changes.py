@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
+from contract.workflows import BOOKING
 from ownership.records import Owners
 
-from redstate import Store
+from redstate import CartLimits, Store
 from redstate._scope import KEPT, Phase
 from redstate.errors import CartLimit, DeadlineExceeded, OperationMismatch, StaleOperation
+
+DATES = {"check_in": date(2030, 1, 1), "check_out": date(2030, 1, 5)}
 
 
 @pytest.fixture
@@ -70,6 +74,51 @@ def test_nested_changes_and_transactions_are_made_once(owners: Owners, token: in
     assert owners.conversation.state.all(fresh=True) == {"a": {"list": [1]}, "b": 1}
 
 
+def test_changes_that_turn_out_to_be_none_when_they_are_repeated_keep_their_places(owners: Owners, token: int) -> None:
+    conversation, customer = owners.conversation, owners.store.customer("ada")
+    conversation.state.set("a", {"x": 0, "y": 0})
+    steps = [
+        lambda: conversation.state["a"].update(x=1),
+        lambda: conversation.state["a"].update(y=1),
+        lambda: conversation.state.setdefault("b", []),
+        lambda: conversation.state.append("b", 1),
+        lambda: customer.link("c1"),
+        lambda: customer.increment("n"),
+    ]
+    for died_after in range(len(steps) + 1):
+        with owners.acting(token, owners.pen("k")):
+            for step in steps[:died_after]:
+                step()
+    state = conversation.state.all(fresh=True)
+    assert state == {"a": {"x": 1, "y": 1}, "b": [1]}
+    assert customer.get("n", fresh=True) == 1
+
+
+def test_clearing_what_is_clear_is_remembered_too(owners: Owners, token: int) -> None:
+    for _ in range(2):
+        with owners.acting(token, owners.pen("k")):
+            owners.conversation.state.clear()
+            owners.conversation.state.set("a", 1)
+    assert owners.conversation.state.all(fresh=True) == {"a": 1}
+
+
+def test_nothing_comes_into_being_by_a_change_that_was_none(owners: Owners, token: int) -> None:
+    with owners.acting(token, owners.pen("k")):
+        owners.conversation.state.clear()
+    assert (owners.conversation.exists(), owners.conversation.version()) == (False, 0)
+
+
+def test_steps_of_a_workflow_that_were_taken_are_not_refused_when_they_are_repeated(owners: Owners, token: int) -> None:
+    for _ in range(2):
+        with owners.acting(token, owners.pen("k")):
+            booking = owners.conversation.workflow(BOOKING)
+            steps = [booking.start(), booking.advance("collecting_dates"), booking.advance(**DATES)]
+            assert steps == ["initial", "collecting_dates", "collecting_guests"]
+            owners.conversation.state.increment("n")
+    assert owners.conversation.workflow(BOOKING).status(fresh=True).step == "collecting_guests"
+    assert owners.conversation.state.get("n", fresh=True) == 1
+
+
 def test_a_change_that_met_another_writers_keeps_its_name_when_it_is_made_again(
     owners: Owners, token: int, store: Store
 ) -> None:
@@ -101,8 +150,6 @@ def supervisor(store: Store) -> Any:
 
 
 def test_a_refused_change_has_a_name_of_its_own(owners: Owners, token: int, store: Store) -> None:
-    from redstate import CartLimits
-
     for _ in range(2):
         with owners.acting(token, owners.pen("k")):
             cart = store.conversation("c1", cart_limits=CartLimits(max_quantity=5)).cart

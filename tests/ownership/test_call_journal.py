@@ -65,7 +65,7 @@ def test_a_call_that_was_not_begun_can_be_left_to_the_next_owner(owners: Owners,
     owners.post("k", token, b'{"n":2}')
     newer = owners.claim("bob", gone="ann").token
     assert [request for _, request in owners.unfinished()] == [b'{"n":2}']
-    assert owners.begin("k", newer).verdict == "again"
+    assert owners.begin("k", newer).verdict == "run"
 
 
 def test_a_call_that_kills_its_owners_is_given_up(owners: Owners, token: int) -> None:
