@@ -1,13 +1,12 @@
 """The demo's plan, its worker processes, and the check of its books, which must notice every kind of damage."""
 
 import asyncio
-import os
-import signal
+import re
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,22 +15,20 @@ import redis
 from redstate import AsyncStore, Store
 from redstate.demo import facts as run_facts
 from redstate.demo.display import Silent
-from redstate.demo.drive import Tally
+from redstate.demo.errors import DemoFailed
 from redstate.demo.facts import Facts
 from redstate.demo.plan import CATALOGUE, ConversationPlan, make_plan
-from redstate.demo.pool import DemoFailed, WorkerDied, WorkerPool, WorkerSettings
 from redstate.demo.run import DemoOptions, run_demo
 from redstate.demo.verify import Books, Seen, check_conversation, verify
 from redstate.embedded import EmbeddedServer
 from redstate.errors import ConfigurationError
-from redstate.testing import LocalPlatform
 
 SMALL = DemoOptions(conversations=6, concurrency=3, workers=2)
 PREFIX = "demo-under-test"
 
 
-def plans(seed: int = 7, count: int = 40, workers: int = 4) -> list[ConversationPlan]:
-    return list(make_plan("run", seed, count, workers))
+def plans(seed: int = 7, count: int = 40) -> list[ConversationPlan]:
+    return list(make_plan("run", seed, count))
 
 
 def replay(plan: ConversationPlan) -> tuple[dict[str, tuple[int, Decimal]], dict[str, Any]]:
@@ -83,17 +80,12 @@ def test_every_conversation_has_at_least_twelve_calls_with_marks_of_their_own() 
     assert all(call.arguments["mark"] == call.mark for plan in every for call in plan.calls)
 
 
-def test_parallel_calls_change_one_thing_from_as_many_processes_as_there_are() -> None:
-    for plan in plans(workers=4):
+def test_parallel_calls_change_one_thing_and_one_of_them_is_delivered_twice() -> None:
+    for plan in plans():
         groups = [step for step in plan.steps if len(step) > 1]
         assert [{call.tool for call in step} for step in groups] == [{"add_to_cart"}, {"look_at_page"}]
         assert len({call.arguments["sku"] for call in groups[0]}) == 1
-        assert all({call.slot for call in step} == {0, 1, 2, 3} for step in groups)
-        assert all(call.again != call.slot for step in groups for call in step)
-
-
-def test_with_one_worker_every_call_goes_to_it() -> None:
-    assert {call.slot for plan in plans(workers=1) for call in plan.calls} == {0}
+        assert [[call.again for call in step] for step in groups] == [[True, False, False, False]] * 2
 
 
 def test_the_expected_end_is_what_the_calls_add_up_to() -> None:
@@ -107,7 +99,8 @@ def test_the_expected_end_is_what_the_calls_add_up_to() -> None:
 
 
 def perfect(plan: ConversationPlan) -> Seen:
-    entries = [{"conversation": plan.id, "mark": call.mark, "worker": call.slot + 1} for call in plan.calls]
+    owner = {"worker": 1, "process": 100, "token": 7}
+    entries = [{"conversation": plan.id, "mark": call.mark, **owner} for call in plan.calls]
     return Seen(version=9, state={**plan.fields, "log": entries}, lines=dict(plan.lines), total=plan.total)
 
 
@@ -148,12 +141,28 @@ def test_a_date_that_came_back_as_text_is_reported() -> None:
     assert len(check(plan, seen).state.violations) == 1
 
 
-def test_parallel_calls_that_one_process_served_alone_are_reported() -> None:
+def test_an_owner_that_wrote_after_a_newer_one_is_reported() -> None:
     plan = plans()[0]
     seen = perfect(plan)
-    for entry in seen.state["log"]:
-        entry["worker"] = 1
-    assert len(check(plan, seen).spread.violations) == 2
+    seen.state["log"][2] |= {"token": 8, "process": 200}
+    assert check(plan, seen).owners.violations == [f"{plan.id}: an owner wrote after its conversation was taken over"]
+
+
+def test_two_processes_under_one_token_are_reported() -> None:
+    plan = plans()[0]
+    seen = perfect(plan)
+    seen.state["log"][2]["process"] = 200
+    assert check(plan, seen).owners.violations == [f"{plan.id}: several processes wrote under one token"]
+
+
+def test_a_take_over_is_no_violation() -> None:
+    plan = plans()[0]
+    seen = perfect(plan)
+    for entry in seen.state["log"][3:]:
+        entry |= {"token": 8, "process": 200, "worker": 2}
+    books = check(plan, seen)
+    assert books.violations == []
+    assert books.owners.looked_at == 2
 
 
 def test_an_unchanged_version_is_reported() -> None:
@@ -202,17 +211,18 @@ def victim(kept_run: KeptRun) -> Iterator[Any]:
 
 
 def plan_of(kept_run: KeptRun) -> ConversationPlan:
-    return list(make_plan(kept_run.facts.run, SMALL.seed, SMALL.conversations, SMALL.workers))[1]
+    return list(make_plan(kept_run.facts.run, SMALL.seed, SMALL.conversations))[1]
 
 
 def test_a_run_keeps_its_books_and_they_can_be_checked_again(kept_run: KeptRun) -> None:
-    planned = sum(len(p.calls) for p in make_plan("any", SMALL.seed, SMALL.conversations, SMALL.workers))
+    planned = sum(len(p.calls) for p in make_plan("any", SMALL.seed, SMALL.conversations))
     again = kept_run.verify()
     assert kept_run.books.violations == []
     assert again == kept_run.books
     assert kept_run.facts.answered == planned
     assert sum(again.shares.values()) == planned
-    assert set(again.shares) == {1, 2}
+    assert set(again.shares) <= {1, 2}
+    assert (kept_run.facts.killed, kept_run.facts.replaced) == (1, 1)
     assert kept_run.facts.delivered_twice == 2 * SMALL.conversations
 
 
@@ -310,7 +320,7 @@ def test_without_keep_nothing_of_the_run_stays(kept_run: KeptRun) -> None:
         options = replace(SMALL, conversations=2)
         facts, _ = await run_demo(kept_run.url, options, Silent(), key_prefix="not-kept")
         async with AsyncStore.from_url(kept_run.url, key_prefix="not-kept") as store:
-            ids = [plan.id for plan in make_plan(facts.run, 1, 2, 2)] + ["demo", f"demo:{facts.run}"]
+            ids = [plan.id for plan in make_plan(facts.run, 1, 2)] + ["demo", f"demo:{facts.run}"]
             return [await store.conversation(one).exists() for one in ids]
 
     assert asyncio.run(scenario()) == [False] * 4
@@ -328,61 +338,44 @@ def test_a_run_that_is_not_kept_leaves_the_kept_one_to_be_found(kept_run: KeptRu
     assert found == kept
 
 
-# Workers that die
+# Trouble
 
 
-def settings(platform_url: str, url: str) -> WorkerSettings:
-    return WorkerSettings(1, url, PREFIX, 60.0, platform_url, "key")
-
-
-def test_a_worker_that_dies_at_its_start_is_reported_with_its_last_words(kept_run: KeptRun) -> None:
-    async def scenario() -> None:
-        async with WorkerPool([settings("ws://127.0.0.1:1/none", "not a url")]) as pool:
-            await pool.watch(asyncio.Event().wait())
-
-    with pytest.raises(WorkerDied, match=r"worker 1 \(pid \d+\) ended with status 1; its last words:\n(.|\n)*scheme"):
-        asyncio.run(scenario())
-
-
-def test_a_worker_leaves_when_its_owner_lets_go(kept_run: KeptRun) -> None:
-    async def scenario() -> int:
-        async with LocalPlatform() as platform:
-            async with WorkerPool([settings(platform.url, kept_run.url)]) as pool:
-                await pool.watch(platform.wait_for_agents(1, timeout=30))
-                pid = pool.pids[0]
-            assert platform.agents == ()
-        return pid
-
-    pid = asyncio.run(scenario())
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
-
-
-class Killer(Silent):
-    """Kills one of the demo's workers in the middle of the run."""
+class Notes(Silent):
+    """Keeps what a person would be shown."""
 
     def __init__(self) -> None:
-        self.killed: int | None = None
+        self.notes: list[str] = []
 
-    def progress(self, tally: Tally) -> None:
-        if self.killed is None and len(tally.latencies) >= 20:
-            self.killed = next(pid for pid in children(os.getpid()) if "redstate.demo.worker" in command_of(pid))
-            os.kill(self.killed, signal.SIGKILL)
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
-def children(pid: int) -> list[int]:
-    return [
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
+def test_a_person_sees_who_is_killed_and_who_takes_over(kept_run: KeptRun) -> None:
+    notes, options = Notes(), DemoOptions(conversations=40, concurrency=20, workers=2)
+    facts, books = asyncio.run(run_demo(kept_run.url, options, notes, key_prefix="troubled"))
+    assert books.violations == []
+    assert notes.notes[0] == "Worker 1 is killed (SIGKILL) in the middle of its calls"
+    taken = [re.fullmatch(r"Worker \d took over ([\d,]+) conversations?, \d+\.\d s later", one) for one in notes.notes]
+    assert sum(int(one[1]) for one in taken if one) == facts.taken_over > 0
+    assert any(one.startswith("Worker 2 is replaced (SIGTERM)") for one in notes.notes)
+    assert any(one.startswith("Worker 2 was replaced after ") for one in notes.notes)
 
 
-def command_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
+def test_a_calm_run_leaves_the_workers_alone(kept_run: KeptRun) -> None:
+    notes = Notes()
+    options = replace(SMALL, trouble=False)
+    facts, books = asyncio.run(run_demo(kept_run.url, options, notes, key_prefix="calm"))
+    assert (books.violations, notes.notes) == ([], [])
+    assert (facts.killed, facts.replaced, facts.taken_over) == (0, 0, 0)
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the worker through /proc")
-def test_a_worker_killed_in_the_middle_ends_the_demo_with_its_name(kept_run: KeptRun) -> None:
-    killer = Killer()
-    with pytest.raises(DemoFailed, match="was killed by signal 9") as raised:
-        asyncio.run(run_demo(kept_run.url, SMALL, killer, key_prefix="killed"))
-    assert f"(pid {killer.killed})" in str(raised.value)
+def test_workers_that_cannot_start_end_the_demo_with_their_last_words() -> None:
+    async def scenario() -> None:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(pytest.MonkeyPatch.context()).setenv("REDSTATE_TIMEOUT", "no number")
+            server = stack.enter_context(EmbeddedServer.start())
+            await run_demo(server.url, SMALL, Silent(), key_prefix="broken")
+
+    with pytest.raises((DemoFailed, ConfigurationError), match="REDSTATE_TIMEOUT"):
+        asyncio.run(scenario())
