@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from enum import Enum
 
 from redstate import _keys
+from redstate._call import guards
 from redstate._writers import FIRST_SEQUENCE, Operation
 from redstate.errors import ConflictError, DeadlineExceeded, RedstateError, StaleOperation, StoreError
 
@@ -98,12 +99,20 @@ class Scope:
         call: the tool call; None in hooks.
     """
 
-    __slots__ = ("call", "key", "token")
+    __slots__ = ("_elsewhere", "_own", "call", "key", "token")
 
     def __init__(self, key: str | None, token: int, call: CallPen | None = None) -> None:
         self.key = key
         self.token = token
         self.call = call
+        deadline_us = None if call is None else call.deadline_us
+        self._own, self._elsewhere = guards(token, deadline_us), guards(None, deadline_us)
+
+    def conditions(self, key: str) -> str:
+        """What must hold for a change of a record that has no further conditions; see ``guards``."""
+        if self.call is not None and self.call.phase is Phase.ANSWERED:
+            return guards(self.fence(key))
+        return self._own if key == self.key else self._elsewhere
 
     def begin(self, key: str) -> Operation | None:
         """The name of a change, if it is a running call's; None where it is the process's own.

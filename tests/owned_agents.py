@@ -73,6 +73,11 @@ class Owning(StatefulAgent):
             raise
         return {"first": first, "second": second, "pid": os.getpid()}
 
+    @tool("ends its process")
+    def deadly(self) -> None:
+        self.get_state().increment("deaths")
+        os._exit(1)
+
     @tool("waits at the gate, then writes")
     def late(self) -> str:
         self.note("waiting")

@@ -136,7 +136,7 @@ class Record:
         copies = self.copies
         flight: Flight | None = None
         scope = current.get()
-        alone = op_id is None and scope is None
+        alone = op_id is None and (scope is None or scope.call is None)
         operation = writers.begin(call.key) if alone else self._named(call.key, op_id, scope)
         if operation is None:
             operation, timeout = writers.turn(call.key, timeout)
@@ -144,10 +144,11 @@ class Record:
             # A change of what is in memory is made there, too, as long as nobody else changed it in between.
             if copies.connected:
                 flight = copies.take_off(call.key)
-            # Most changes have no condition: not one more call for them.
-            conditions = ""
-            if expected_version is not None or self._conditional or scope is not None:
+            # Most changes have no condition but their owner's: no text is made for them.
+            if expected_version is not None or self._conditional:
                 conditions = self._conditions(expected_version, scope)
+            else:
+                conditions = "" if scope is None else scope.conditions(call.key)
             script = call.script
             ttl = self._ttl_word if ttl_ms is None else str(ttl_ms)
             words = (self._key_word, operation.journal, operation.op, ttl, conditions)

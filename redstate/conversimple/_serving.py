@@ -22,6 +22,8 @@ logger = logging.getLogger("redstate.conversimple")
 
 # How long to wait before a store that failed is asked again, in seconds.
 _FIRST_RETRY, _LONGEST_RETRY = 0.05, 5.0
+# How many conversations of other kinds of agents are remembered.
+_OTHERS_REMEMBERED = 10_000
 
 
 class Serving:
@@ -41,6 +43,8 @@ class Serving:
         self.background = Background()
         self.only_conversation: str | None = None
         self.only_addressed = False
+        # What the platform has said to be for an agent of another kind; it does not say so in each message.
+        self._others: dict[str, None] = {}
 
     def token_of(self, conversation_id: str) -> int:
         """The token under which the agent owns a conversation; 0 where it does not."""
@@ -52,7 +56,11 @@ class Serving:
 
         Nobody waits for that, as a store that is slow must hold up no other message.
         """
-        self.background.start(self._begin(event, payload))
+        conversation_id = payload.get("conversation_id")
+        if not isinstance(conversation_id, str) or not conversation_id:
+            logger.warning("ignored %r: it names no conversation", event)
+        elif self._is_meant(conversation_id, payload.get("agent_id")):
+            self.background.start(self._begin(conversation_id, event, payload))
 
     async def registers(self, conversation_id: str) -> bool:
         """Whether the agent is to register its tools for a conversation: whether it serves it."""
@@ -71,14 +79,13 @@ class Serving:
         """Whether a tool call is reason enough to claim its conversation."""
         if self.only_conversation is not None:
             return request.conversation_id == self.only_conversation
+        if request.conversation_id in self._others:
+            return False
         registry = self._agent.tool_registry
         return not self.only_addressed or request.tool_name in {*registry.sync_tools, *registry.async_tools}
 
-    async def _begin(self, event: str, payload: dict[str, Any]) -> None:
-        conversation_id = payload.get("conversation_id")
-        if not isinstance(conversation_id, str) or not conversation_id:
-            logger.warning("ignored %r: it names no conversation", event)
-        elif self._is_meant(conversation_id, payload.get("agent_id")) and await self._owns_at_last(conversation_id):
+    async def _begin(self, conversation_id: str, event: str, payload: dict[str, Any]) -> None:
+        if await self._owns_at_last(conversation_id):
             await ConversimpleAgent._handle_platform_message(self._agent, event, payload)
 
     def _is_meant(self, conversation_id: str, agent_id: Any) -> bool:
@@ -87,7 +94,11 @@ class Serving:
             return conversation_id == self.only_conversation
         own = getattr(self._agent, "agent_id", None)
         if not agent_id or not own:
-            return not self.only_addressed
+            return conversation_id not in self._others and not self.only_addressed
+        if agent_id != own:
+            self._others[conversation_id] = None
+            if len(self._others) > _OTHERS_REMEMBERED:
+                del self._others[next(iter(self._others))]
         return bool(agent_id == own)
 
     async def _owns_at_last(self, conversation_id: str) -> bool:

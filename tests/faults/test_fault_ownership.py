@@ -152,7 +152,7 @@ def test_a_stalled_owner_that_wakes_after_the_take_over_writes_nothing(
     assert store.conversation("c1").cart.count() == 1
 
 
-def test_a_stalled_worker_that_wakes_in_time_keeps_what_it_owns(url: str, prefix: str, notes: Notes) -> None:
+def test_a_stalled_worker_whom_nobody_replaced_keeps_what_it_owns(url: str, prefix: str, notes: Notes) -> None:
     async def scenario() -> None:
         async with LocalPlatform() as platform, workers(platform, url, prefix, 1):
             await platform.start_conversation("c1")
@@ -297,3 +297,17 @@ def test_an_end_that_the_dead_owner_did_not_see_to_is_seen_to_by_the_next(url: s
 
     asyncio.run(scenario())
     assert notes.events() == ["started", "ended"]
+
+
+def test_a_call_that_kills_its_workers_is_given_up(url: str, prefix: str, notes: Notes, store: Store) -> None:
+    async def scenario() -> None:
+        async with LocalPlatform() as platform, workers(platform, url, prefix, 4):
+            await platform.start_conversation("c1")
+            with pytest.raises(ToolCallFailed, match="begun 3 times, and no worker survived it"):
+                await platform.call("c1", "deadly")
+            # The fourth worker goes on with the conversation.
+            assert (await platform.call("c1", "turn")).result["turns"] == 1
+
+    asyncio.run(scenario())
+    # What it changed it changed once.
+    assert store.conversation("c1").state == {"turns": 1, "deaths": 1}

@@ -39,6 +39,9 @@ class Serving:
             )
             for name, cls in classes.items()
         }
+        for agent in self.agents.values():
+            # Each connection hears of the conversations of all kinds.
+            agent._serving.only_addressed = len(self.agents) > 1
 
     async def start(self) -> None:
         """Connect all agents to the platform.
