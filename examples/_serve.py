@@ -3,8 +3,9 @@
     python examples/state.py                                  # on a server that starts and ends with it
     python examples/state.py --url redis://localhost:6379     # on a server of yours, under keys of its own
 
-Each agent has a store of its own, as two worker processes have, and the two answer in turn: whatever one of them
-remembers, the other one must know. The tests run the same agents and scripts in two processes.
+Each agent has a store of its own, as two worker processes have. A conversation is served by one of them, its owner;
+when that one leaves, the other takes it over. So whatever one of them remembers, the other one must know. The tests run
+the same agents and scripts in two processes, and stop or kill one of them half-way.
 """
 
 from __future__ import annotations
@@ -44,17 +45,27 @@ class Phone:
 
     Attributes:
         store: the store that the agents work on.
+        relieve: has agent-1 finish its tool calls and leave, as a worker does that is replaced.
         answers: how many answers each agent gave.
     """
 
-    def __init__(self, platform: LocalPlatform, store: AsyncStore) -> None:
+    def __init__(self, platform: LocalPlatform, store: AsyncStore, relieve: Callable[[], Awaitable[None]]) -> None:
         self._platform = platform
+        self._calls = 0
         self.store = store
+        self.relieve = relieve
         self.answers: dict[str, int] = {}
 
     async def call(self, conversation_id: str = "call-1", *, caller: str = "caller") -> Line:
-        """Begin a conversation, which both agents are told of."""
-        await self._platform.start_conversation(conversation_id)
+        """Begin a conversation, which all agents are told of.
+
+        The first that hears of it will own it: agent-1 for the first conversation, agent-2 for the second.
+        """
+        agents = self._platform.agents
+        first = self._calls % len(agents)
+        self._calls += 1
+        for agent in agents[first:] + agents[:first]:
+            await self._platform.start_conversation(conversation_id, to=[agent])
         return Line(self, self._platform, conversation_id, caller)
 
 
@@ -138,9 +149,8 @@ class Example:
         async with AsyncStore.from_url(url, key_prefix=prefix, **self.options) as store:
             await store.ping()
             async with LocalPlatform() as platform, AsyncExitStack() as agents:
-                for _ in range(2):
-                    await agents.enter_async_context(self.serving(url, prefix, platform.url))
-                await self.script(Phone(platform, store))
+                first, _ = [await agents.enter_async_context(self.serving(url, prefix, platform.url)) for _ in "12"]
+                await self.script(Phone(platform, store, first.drain))
             await self.afterwards(store)
 
     @asynccontextmanager

@@ -55,16 +55,21 @@ class Catalogue(StatefulAgent):
 
 
 async def script(phone: Phone) -> None:
-    line = await phone.call()
-    await line.say("What is P1?", "describe", product_id="P1")
-    await line.say("What was P1 again?", "describe", product_id="P1")
-    prices = await asyncio.gather(*[line.use("ask_price", product_id="P1") for _ in range(10)])
-    look_ups = await line.record.state.get("look_ups")
-    print(f"Ten ask for the price of P1 at once: {prices[0]['message']} Looked up {look_ups} time.")
-    await line.say("Prices are cut!", "new_prices")
-    await line.say("How much is P1 now?", "ask_price", product_id="P1")
-    print(f"Looked up {await line.record.state.get('look_ups')} times by now.")
-    await line.hang_up()
+    ada = await phone.call("call-1", caller="Ada")  # served by agent-1
+    bob = await phone.call("call-2", caller="Bob")  # served by agent-2
+
+    async def look_ups() -> int:
+        return sum([await line.record.state.get("look_ups", 0) for line in (ada, bob)])
+
+    await ada.say("What is P1?", "describe", product_id="P1")
+    await bob.say("What is P1?", "describe", product_id="P1")
+    prices = await asyncio.gather(*[line.use("ask_price", product_id="P1") for line in (ada, bob) for _ in range(5)])
+    print(f"Ten ask both for the price of P1 at once: {prices[0]['message']} Looked up {await look_ups()} time.")
+    await bob.say("Prices are cut!", "new_prices")
+    await ada.say("How much is P1 now?", "ask_price", product_id="P1")
+    print(f"Looked up {await look_ups()} times by now.")
+    await ada.hang_up()
+    await bob.hang_up()
 
 
 EXAMPLE = Example(Catalogue, script)

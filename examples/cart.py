@@ -51,7 +51,7 @@ class Shop(StatefulAgent):
     def another(self) -> dict[str, Any]:
         conversation = self.conversation()
         conversation.cart.start_over()
-        # Counted, not added up: said twice, or again after a crash between the two, it comes to the same.
+        # Counted, not added up: said twice, it comes to the same.
         conversation.state["cart_number"] = len(conversation.cart.orders()) + 1
         return {"message": "What else may it be?"}
 

@@ -32,24 +32,23 @@ async def main() -> None:
     # In production: one server for all processes, and the agents need no store= at all if REDSTATE_URL names it.
     with EmbeddedServer.start() as server, Store.from_url(server.url) as store:
         async with AsyncStore.from_url(server.url) as async_store, LocalPlatform() as platform:
-            # Two agents that serve the same conversation, as two worker processes would.
-            agents = [
+            # Two agents, as two worker processes would have. The first is there first, so it owns the conversation.
+            first, second = [
                 Shop(api_key="any", platform_url=platform.url, store=store, async_store=async_store) for _ in "12"
             ]
-            for agent in agents:
-                await agent.start()
+            await first.start()
             conv = await platform.start_conversation()
+            await second.start()
 
-            # Eight calls at once, taken in turn by both agents: none of the changes is lost.
+            # Eight calls at once, while the first leaves and the second takes over: none is lost, none is done twice.
             tea = {"sku": "tea", "quantity": 1, "price": "0.10"}
-            await asyncio.gather(*[platform.call(conv.id, "add_to_cart", tea) for _ in range(8)])
+            await asyncio.gather(*[platform.call(conv.id, "add_to_cart", tea) for _ in range(8)], first.drain())
             answer = await platform.call(conv.id, "cart_total")
             print(f"The cart of {conv.id} costs {answer.result['total']}")
             print(f"Its state: {store.conversation(conv.id).state.all()}")
 
             await platform.end_conversation(conv.id)
-            for agent in agents:
-                await agent.stop()
+            await second.stop()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""State of a conversation: a dict whose changes, nested ones too, are atomic changes in the store.
+"""State of a conversation: a dict whose changes, nested ones too, are atomic, and outlive the agent that made them.
 
 Run it: python examples/state.py
 """
@@ -19,7 +19,7 @@ class Concierge(StatefulAgent):
     agent_id = "concierge"
 
     def on_conversation_started(self, conversation_id: str) -> None:
-        # Once per conversation, whichever process comes first; in the others it is on_conversation_resumed.
+        # Once per conversation, in the process that owns it; in one that takes it over it is on_conversation_resumed.
         self.conversations[conversation_id] = {"preferences": {"language": "English"}, "wishes": [], "calls": 0}
 
     @tool("Note a wish of the guest")
@@ -53,11 +53,14 @@ class Concierge(StatefulAgent):
 async def script(phone: Phone) -> None:
     line = await phone.call()
     await line.say("A quiet room, please.", "note_wish", wish="a quiet room")
+    await line.say("Let us speak German.", "prefer", what="language", choice="German")
+    # Sixteen at once, while the agent leaves that owns the conversation: the other one goes on where it stopped. With
+    # the dict of one process all would be lost, with load, change and save some.
+    rings, teas = [line.use("ring") for _ in range(8)], [line.use("note_wish", wish="tea") for _ in range(8)]
+    await asyncio.gather(*rings, phone.relieve(), *teas)
+    print(f"{'':>8}  (agent-1 has left; agent-2 owns the conversation)")
     await line.say("And a bath tub.", "note_wish", wish="a bath tub")
     await line.say("No, not the bath tub.", "take_back")
-    await line.say("Let us speak German.", "prefer", what="language", choice="German")
-    # Sixteen at once, eight to each agent. With the dict of one process, or with load, change and save, some are lost.
-    await asyncio.gather(*[line.use("ring") for _ in range(8)], *[line.use("note_wish", wish="tea") for _ in range(8)])
     await line.say("What do you know of me?", "recall")
     noted_at = (await line.record.state.get("wishes"))[0]["noted_at"]
     print(f"The time of the first wish came back as a {type(noted_at).__name__}, in {noted_at.tzinfo}.")

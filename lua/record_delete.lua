@@ -11,7 +11,7 @@ local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], 'd')
 -- @include begin
 for _, field in ipairs(call('HKEYS', KEYS[1])) do
   local kind = string.sub(field, 1, 1)
-  if kind == '' or not string.find('jvfFqQh', kind, 1, true) then call('HDEL', KEYS[1], field) end
+  if kind == '' or not string.find('ijvfFqQh', kind, 1, true) then call('HDEL', KEYS[1], field) end
 end
 local existed = 1
 if not version or rec[4] == version then existed = 0 end

@@ -10,7 +10,7 @@ local all = redis.call('HGETALL', KEYS[1])
 local value = {now, '' .. redis.call('PTTL', KEYS[1])}
 for i = 1, #all, 2 do
   local kind = string.sub(all[i], 1, 1)
-  -- h, j, f, F, q, Q: they change without a new version, and nobody reads them from memory.
-  if not string.find('hjfFqQ', kind, 1, true) then value[#value + 1], value[#value + 2] = all[i], all[i + 1] end
+  -- h, i, j, f, F, q, Q: they change without a new version, and nobody reads them from memory.
+  if not string.find('hijfFqQ', kind, 1, true) then value[#value + 1], value[#value + 2] = all[i], all[i + 1] end
 end
 return value

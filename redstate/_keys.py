@@ -22,13 +22,15 @@ The key space (``rs`` is the default prefix):
         u               a session: when its idle time ends, when it expires, since when it is, its idle time; 64 digits
         ud              who is logged in, encoded
         j<writer>       the journal of one writer: its newest operations and their results
+        i<call>         the journal of a tool call of another conversation that has changed this record
+        i               these calls, in order
         q<call>         the journal of one tool call: its operations while it runs, its answer when it is over
         Q<call>         who runs it, since when, and what was asked for; absent once it is over
         q               the tool calls that are remembered, in the order in which they began
     rs:{conv:<id>}      channel every change of that conversation publishes its new version here
 
     rs:{cust:<id>}      hash    one customer
-        v d s k j       as in a conversation
+        v d s k i j     as in a conversation
         t               its last conversations, each with the times when it was linked and when it was merged
         e               its history
     rs:{cust:<id>}      channel as a conversation's
@@ -71,8 +73,9 @@ STATE, QUANTITY, PRICE, ADDED, JOURNAL = "s", "c", "p", "a", "j"
 ATTRIBUTES, PLACED = "l", "o"
 STATE_BYTES = STATE.encode()
 WORKFLOW, WORKFLOW_DATA = "w", "W"
+OWNER = "F"
 VERSION, FENCE, DELETED, ORDER = "v", "f", "d", "k"
-CALL, RUN = "q", "Q"
+CALL, RUN, FOREIGN_CALL = "q", "Q", "i"
 SESSION, USER, TRIES = "u", "ud", "tries"
 SCHEMA = "y"
 LINKS, HISTORY = "t", "e"

@@ -71,11 +71,17 @@ class CallPen:
             self._ordinals[key] = following, returned
         # So that a journal is bounded: of a call that goes on and on the first changes are forgotten, by the hundred.
         floor = max(FIRST_SEQUENCE, FIRST_SEQUENCE + ((sequence - FIRST_SEQUENCE) // KEPT - 1) * KEPT)
-        # Beside the journals of the conversation's tool calls; elsewhere it is one of the writers.
-        own = key == self._key
-        journal = (_keys.CALL if own else _keys.JOURNAL) + self._name
-        op_id = f"rs1{_keys.CALL if own else ''}-{self._name}-{sequence}"
-        return Operation(journal, f"{sequence}|{floor}", None, key, sequence, op_id)
+        kind = _keys.CALL if key == self._key else _keys.FOREIGN_CALL
+        op_id = f"rs1{kind}-{self._name}-{sequence}"
+        return Operation(kind + self._name, f"{sequence}|{floor}", None, key, sequence, op_id)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the call may have changed anything."""
+        with self._lock:
+            return any(
+                following - FIRST_SEQUENCE - 1 > len(returned) for following, returned in self._ordinals.values()
+            )
 
     def names(self, operation: Operation) -> bool:
         """Whether the change is one of the call."""

@@ -25,7 +25,7 @@ LAST_SEQUENCE = 9_999_999_999
 # Operations of one pen on one record at once. The journal holds a result for each, and each rewrites the journal.
 MOST_OPEN = 64
 
-_GENERATED = re.compile(r"rs1(q?)-([A-Za-z0-9_-]{8}|[A-Za-z0-9_-]{16})-(\d{10})")
+_GENERATED = re.compile(r"rs1([qi]?)-([A-Za-z0-9_-]{8}|[A-Za-z0-9_-]{16})-(\d{10})")
 
 
 class Operation:
@@ -130,6 +130,6 @@ class Writers:
         own = _GENERATED.fullmatch(op_id)
         if own:
             # Floor zero: a repeat says nothing about which other results are still owed.
-            kind = _keys.CALL if own[1] else _keys.JOURNAL
+            kind = own[1] or _keys.JOURNAL
             return Operation(kind + own[2], f"{own[3]}|0000000000", None, key, 0, op_id)
         return Operation(_keys.op_field(op_id), str(FIRST_SEQUENCE), None, key, 0, op_id)

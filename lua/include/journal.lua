@@ -2,7 +2,10 @@
 -- An operation that flew alone replaces the field. One of several in flight keeps the results still owed to the others:
 -- all from its floor on, newest first; the floor closes the text, so that stragglers below it are refused.
 local entry, evicted = answer, {}
-if not journal then
+if not journal and string.byte(args[1]) == 105 then
+  -- @include callers
+  entry = entry .. '|' .. string.sub(op, 12)
+elseif not journal then
   -- @include writers
   if #op > 10 then entry = entry .. '|' .. string.sub(op, 12) end
 elseif #op > 10 or journal >= seq then

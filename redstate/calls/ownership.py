@@ -63,6 +63,11 @@ def claim(
     return Query(key, words, parse, _keys.FENCE, _CLAIM)
 
 
+def owner_of(key: str) -> Query[str | None]:
+    """Who owns a conversation; None where nobody does."""
+    return Query(key, ("HGET", key, _keys.OWNER), lambda reply: None if reply is None else reply.decode())
+
+
 def release(key: str, owner: str) -> Query[bool]:
     """Let go of a conversation. Returns whether it was the owner's."""
     return Query(key, (*_RELEASE.evalsha, key, owner), lambda reply: reply == b"1", script=_RELEASE)
@@ -142,6 +147,12 @@ def drop(prefix: str, owner: str, conversation_id: str) -> Query[None]:
     """Take back such a note."""
     key = _keys.holdings_key(prefix, owner)
     return Query(key, ("HDEL", key, conversation_id), lambda reply: None)
+
+
+def drop_all(prefix: str, owner: str) -> Query[None]:
+    """Take back all notes of an owner."""
+    key = _keys.holdings_key(prefix, owner)
+    return Query(key, ("PEXPIRE", key, "0"), lambda reply: None)
 
 
 def holdings(prefix: str, owner: str) -> Query[dict[str, str]]:

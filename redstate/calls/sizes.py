@@ -17,6 +17,7 @@ _KINDS = {
     "w": "workflow",
     "W": "workflow",
     "u": "session",
+    "i": "journal",
     "j": "journal",
     "q": "journal",
     "Q": "journal",

@@ -21,9 +21,9 @@ logger = logging.getLogger("redstate.conversimple")
 
 T = TypeVar("T")
 
-# How long to wait before a store that failed is asked again, and for how long to try to keep an answer, in seconds.
+# How long to wait before a store that failed is asked again, and how long at least to try to keep an answer; seconds.
 _FIRST_RETRY, _LONGEST_RETRY = 0.01, 0.5
-_KEEP_FOR = 5.0
+_KEEP_FOR = 1.0
 
 
 class CallJournal:
@@ -77,17 +77,26 @@ class CallJournal:
         deadline_us = begun.now_us + int(left * 1_000_000)
         return Scope(claim.key, claim.token, CallPen(claim.key, self.name.pen, deadline_us))
 
-    async def finish(self, claim: Claim, answer: Answer) -> Ending | None:
-        """Record the answer. Returns None where the store could not do it for some seconds: a redelivered call is then
-        run again, and what it has changed is not changed twice.
+    async def finish(self, claim: Claim, answer: Answer, *, changed: bool) -> Ending | None:
+        """Record the answer. Returns None where the store could not do it: a redelivered call is then run again, and
+        what it has changed is not changed twice.
+
+        While an answer cannot be recorded, another worker may be the owner by now, run the call too, and answer
+        otherwise. So where the call may have changed something the store is asked for as long as the call has time.
+        Where it has not, its answer is most often that the store is away, and does not wait.
+
+        Args:
+            claim: as the call was begun.
+            answer: what to record.
+            changed: whether the call may have changed anything.
 
         Raises:
             Fenced: there is a newer owner, who answers the call.
         """
-        recorded = answer.record()
-        call = toolcalls.finish(self.name, claim.ttl_ms, claim.token, self._attempt, recorded)
+        call = toolcalls.finish(self.name, claim.ttl_ms, claim.token, self._attempt, answer.record())
+        seconds = max(self._request.left, _KEEP_FOR) if changed else _KEEP_FOR
         try:
-            return await self._insist(lambda: self._stores.ask(call), _KEEP_FOR)
+            return await self._insist(lambda: self._stores.ask(call, timeout=seconds), seconds)
         except PASSING as error:
             logger.warning("the answer of call %r could not be journalled: %s", self._request.call_id, error)
             return None

@@ -58,7 +58,7 @@ class Membership:
         Raises:
             RedstateError: the store could not do it.
         """
-        return await self._stores.ask(ownership.beat(self._stores.prefix, self._lease, (), (owner,)))
+        return await self._ask((), (owner,))
 
     def add(self, member: Member) -> None:
         """Renew the lease of a member that has joined, from now on."""
@@ -80,9 +80,7 @@ class Membership:
         while self._members:
             renewed = {member.owner: member for member in self._members if member.owner is not None}
             try:
-                # Several attempts must fit into a lease.
-                call = ownership.beat(self._stores.prefix, self._lease, renewed, ())
-                beat = await self._stores.ask(call, timeout=self._lease / 3)
+                beat = await self._ask(tuple(renewed), ())
             except RedstateError as error:
                 if not failing:
                     logger.warning("the leases of %d agents were not renewed: %s", len(renewed), error)
@@ -95,6 +93,11 @@ class Membership:
             for member in self._members:
                 member.heard(beat)
             await asyncio.sleep(self._pause(beat))
+
+    async def _ask(self, renewed: tuple[str, ...], joining: tuple[str, ...]) -> ownership.Beat:
+        # Several attempts must fit into a lease.
+        call = ownership.beat(self._stores.prefix, self._lease, renewed, joining)
+        return await self._stores.ask(call, timeout=self._lease / 3)
 
     def _pause(self, beat: ownership.Beat) -> float:
         longest = self._lease / _RENEWALS

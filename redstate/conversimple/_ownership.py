@@ -43,7 +43,7 @@ class Claim:
         conversation_id: which.
         key, ttl_ms: its record, and how many milliseconds that lives after a change.
         token: what every change of the owner shows.
-        taken: whether it was another's before.
+        taken: whether it was another's before, or may have been.
     """
 
     conversation_id: str
@@ -129,8 +129,8 @@ class Ownership:
         Each agrees with the others on whom it falls to (rendezvous hashing), so that they share; it need not be there.
         """
         if conversation_id not in self._held and not self._closed:
-            owner = await self._joined()
-            if len(self._peers) > 1 and max(self._peers, key=lambda one: _weight(one, conversation_id)) != owner:
+            await self._joined()
+            if not self._falls_here(conversation_id):
                 await asyncio.sleep(between(_YIELD / 2, _YIELD))
 
     async def hold(self, conversation_id: str, *, ending: bool = False) -> Claim | None:
@@ -285,11 +285,17 @@ class Ownership:
             await self._stores.ask(ownership.drop(prefix, owner, conversation_id))
         return answer
 
+    def _falls_here(self, conversation_id: str) -> bool:
+        """Whether a conversation is this agent's rather than another's that is there."""
+        peers = self._peers
+        return len(peers) < 2 or max(peers, key=lambda one: _weight(one, conversation_id)) == self.owner
+
     def _settled(self, conversation_id: str, answer: ClaimAnswer) -> Claim | None:
         if not answer.won or (self._closed and conversation_id not in self._ending):
             return None
         record = self._stores.record(conversation_id)
-        taken = answer.verdict == "taken"
+        # Also where it was this agent's already, as far as the store knows: the answer to its claim was lost.
+        taken = answer.verdict != "new"
         claim = Claim(conversation_id, record.key, record.ttl_ms, answer.token, taken)
         self._held[conversation_id] = claim
         self._statistics.conversations = len(self._held)
@@ -311,22 +317,39 @@ class Ownership:
         prefix = self._stores.prefix
         left = await self._stores.ask(ownership.holdings(prefix, gone))
         mine = [one for one, agent_name in left.items() if agent_name == self._agent_name]
-        places = asyncio.Semaphore(_AT_ONCE)
+        # Those that fall to this agent come first; of the others, what is still left when their turn comes.
+        first = [one for one in mine if self._falls_here(one)]
+        await self._take(gone, first)
+        if len(first) < len(mine):
+            await asyncio.sleep(between(_YIELD / 2, _YIELD))
+            await self._take(gone, [one for one in mine if one not in self._held])
+        if self._closed:
+            return False
+        if len(mine) < len(left):
+            for conversation_id in mine:
+                await self._stores.ask(ownership.drop(prefix, gone, conversation_id))
+            return False
+        await self._forget(gone)
+        return True
 
-        async def take(conversation_id: str) -> None:
-            await self.turn(conversation_id)
-            async with places:
+    async def _take(self, gone: str, conversations: list[str]) -> None:
+        """Claim conversations of an owner that is gone, several at a time."""
+        waiting = iter(conversations)
+
+        async def take_in_turn() -> None:
+            for conversation_id in waiting:
                 if self._closed:
                     return
-                if conversation_id not in self._held:
+                # What others have taken needs no claim to be known. (Without an owner: it died just before its claim.)
+                key = self._stores.record(conversation_id).key
+                if await self._stores.ask(ownership.owner_of(key)) in (gone, None):
                     self._settled(conversation_id, await self._asked(conversation_id, gone))
-                await self._stores.ask(ownership.drop(prefix, gone, conversation_id))
 
-        await asyncio.gather(*map(take, mine))
-        if len(mine) < len(left) or self._closed:
-            return False
-        await self._stores.ask(ownership.forget(prefix, gone))
-        return True
+        await asyncio.gather(*[take_in_turn() for _ in range(min(_AT_ONCE, len(conversations)))])
+
+    async def _forget(self, gone: str) -> None:
+        await self._stores.ask(ownership.drop_all(self._stores.prefix, gone))
+        await self._stores.ask(ownership.forget(self._stores.prefix, gone))
 
     async def _come_back(self, lapsed: str) -> bool:
         self.owner = self._joining = None
@@ -335,8 +358,7 @@ class Ownership:
             answer = await self._asked(claim.conversation_id, lapsed, comes_back=True)
             if answer.token != claim.token:
                 self.lose(claim)
-            await self._stores.ask(ownership.drop(self._stores.prefix, lapsed, claim.conversation_id))
-        await self._stores.ask(ownership.forget(self._stores.prefix, lapsed))
+        await self._forget(lapsed)
         return True
 
 

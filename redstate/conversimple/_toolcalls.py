@@ -152,7 +152,7 @@ class ToolCalls:
                     await self._send(request, request.failure("Too many tool calls of this conversation are under way"))
                 case "spent":
                     answer = request.failure(f"The call was begun {TRIES} times, and no worker survived it")
-                    await journal.finish(claim, answer)
+                    await journal.finish(claim, answer, changed=True)
                     await self._send(request, answer)
                 case _:
                     request = request.as_of(begun.now_us)
@@ -173,7 +173,7 @@ class ToolCalls:
         self._statistics.calls_running = len(self._running)
         try:
             answer, result = await self._answer(request, scope, resumed=resumed)
-            ending = await journal.finish(claim, answer)
+            ending = await journal.finish(claim, answer, changed=scope.call is not None and scope.call.changed)
         finally:
             self._running.discard(task)
             self._statistics.calls_running = len(self._running)

@@ -104,7 +104,10 @@ class Roster:
             NoAgent: there is none, or none was named and there are agents of several customers.
         """
         if agents is not None:
-            return [self.find(agent) for agent in agents]
+            named = [self.find(agent) for agent in agents]
+            if not named:
+                raise NoAgent("to= names nobody")
+            return named
         customers = {agent.customer_id for agent in self.agents}
         if customer_id is None and len(customers) > 1:
             raise NoAgent(f"agents of {len(customers)} customers are joined: pass customer_id= or to=")

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ COMMAND = "make chaos ARGS=tests/calls_soak"
 _KEPT = Path(__file__).parents[2] / "docs" / "tool-calls.json"
 
 
-def show(title: str, numbers: Mapping[str, Any]) -> None:
+def show(title: str, numbers: Mapping[str, Any], remarks: Iterable[str] = ()) -> None:
     """Print the numbers of a run."""
-    lines = [f"  {name:<50} {value:>12,}" for name, value in numbers.items()]
+    lines = [f"  {name:<50} {value:>12,}" for name, value in numbers.items()] + [f"  {remark}" for remark in remarks]
     print("\n" + "\n".join([title, *lines]), file=sys.stderr, flush=True)
 
 

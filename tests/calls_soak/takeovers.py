@@ -17,6 +17,7 @@ from calls_soak.plan import LEASE
 from calls_soak.world import PREFIX, World, running
 
 CONVERSATIONS = 64
+SLOW = LEASE + 0.25  # seconds; kills whose conversations take longer are told of
 _PATIENCE = 60.0
 
 
@@ -28,12 +29,14 @@ class TakeOvers:
         kills: how many there were.
         resumed: for each conversation that lost its worker, the seconds from the kill until its hook ran in another.
         served: likewise, until the platform had the answer of a call that was made at the moment of the kill.
+        slow: the kills whose conversations had nobody for longest, in words.
         problems: what went wrong, in words; "" in a good run.
     """
 
     kills: int
     resumed: list[float] = field(default_factory=list)
     served: list[float] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)
     problems: str = ""
 
     @property
@@ -62,7 +65,7 @@ async def _take_overs(kills: int, folder: Path, server: servers.RunningServer, c
     outcome, calls = TakeOvers(kills), list[Call]()
     conversations = [f"c{number}" for number in range(CONVERSATIONS)]
     killed: list[tuple[float, int, list[str]]] = []
-    async with running(server, folder) as world:
+    async with running(server, folder, proxied=False) as world:
         await asyncio.gather(*[world.platform.start_conversation(one) for one in conversations])
         for _ in range(kills):
             await world.all_ready()
@@ -81,7 +84,12 @@ async def _take_overs(kills: int, folder: Path, server: servers.RunningServer, c
     resumed = [(conversation_id, float(at), int(pid)) for conversation_id, at, pid in world.notes("resumed")]
     for at, victim, orphans in killed:
         first = {one: when - at for one, when, pid in reversed(resumed) if when > at and pid != victim}
-        outcome.resumed += [first[one] for one in orphans]
+        after = [first[one] for one in orphans]
+        outcome.resumed += after
+        if max(after) > SLOW:
+            outcome.slow.append(
+                f"kill at {at:.3f} of worker {victim}: {len(after)} conversations in {max(after):.3f} s"
+            )
     outcome.problems += judge(server.url, PREFIX, calls, world.platform.responses).told(world)
     return outcome
 

@@ -12,7 +12,7 @@ from calls_soak.run import Outcome, soak
 SHORT = Plan(calls=3_000, kills_apart=(1.0, 2.5), stops_apart=(0.5, 1.5))
 LONG = Plan(calls=100_000, progress=5_000)
 BROADCAST = Plan(
-    calls=1_000, lost_replies=0, kills_apart=None, stops_apart=None, broadcast=True, conversations=40, calls_each=25
+    calls=600, lost_replies=0, kills_apart=None, stops_apart=None, broadcast=True, conversations=40, calls_each=15
 )
 
 

@@ -17,7 +17,9 @@ def good(outcome: TakeOvers) -> bool:
     """Whether nothing went wrong; fails the test with what did."""
     if outcome.problems:
         pytest.fail(outcome.problems, pytrace=False)
-    return percentile(outcome.resumed, 0.99) <= _AT_MOST and percentile(outcome.served, 0.99) <= _AT_MOST
+    for seconds in (outcome.resumed, outcome.served):
+        assert percentile(seconds, 0.99) <= _AT_MOST, outcome.slow
+    return True
 
 
 def test_conversations_of_a_killed_worker_are_soon_served_by_others(
@@ -25,7 +27,7 @@ def test_conversations_of_a_killed_worker_are_soon_served_by_others(
 ) -> None:
     outcome = take_overs(5, tmp_path)
     with capfd.disabled():
-        show("take-overs", outcome.numbers)
+        show("take-overs", outcome.numbers, outcome.slow)
     assert good(outcome)
 
 
@@ -36,6 +38,6 @@ def test_conversations_of_a_hundred_killed_workers_are_soon_served_by_others(
 ) -> None:
     with capfd.disabled():
         outcome = take_overs(100, tmp_path)
-        show("take-overs", outcome.numbers)
+        show("take-overs", outcome.numbers, outcome.slow)
     keep("take_overs", outcome.numbers)
     assert good(outcome)

@@ -60,8 +60,14 @@ class World:
 
 
 @asynccontextmanager
-async def running(server: RunningServer, folder: Path, grace: float = 30.0) -> AsyncIterator[World]:
-    """Everything but the server, ready. At the end of the block the workers drain: nothing is under way after it."""
+async def running(server: RunningServer, folder: Path, *, proxied: bool = True) -> AsyncIterator[World]:
+    """Everything but the server, ready. At the end of the block the workers drain: nothing is under way after it.
+
+    Args:
+        server: the server.
+        folder: for the workers' log.
+        proxied: whether the proxy is between. What a worker has sent before its death can reach the server later then.
+    """
     events: Counter[str] = Counter()
     changed = asyncio.Event()
 
@@ -76,10 +82,9 @@ async def running(server: RunningServer, folder: Path, grace: float = 30.0) -> A
                 api_key="key-0123456789",
                 path=_SERVED,
                 workers=WORKERS,
-                url=proxy.url,
+                url=proxy.url if proxied else server.url,
                 platform_url=platform.url,
                 environment={"REDSTATE_KEY_PREFIX": PREFIX, "SOAK_SERVER": server.url},
-                grace=grace,
                 output=output.fileno(),
             )
             # Workers are killed all the time here, and shall be there again soon.

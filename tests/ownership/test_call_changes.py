@@ -233,8 +233,29 @@ def test_a_late_change_of_a_customer_is_refused_as_well(owners: Owners, token: i
 
 
 def test_the_journals_of_calls_on_a_customer_are_bounded(owners: Owners, token: int, raw: Any) -> None:
-    for number in range(300):
+    customer = owners.store.customer("ada")
+    for number in range(1_100):
         with owners.acting(token, owners.pen(f"k{number}")):
-            owners.store.customer("ada").increment("n")
-    assert owners.store.customer("ada").get("n", fresh=True) == 300
-    assert sum(name[0] == "j" for name in raw.hkeys(owners.store.customer("ada").key)) <= 256
+            customer.increment("n")
+    journals = [name for name in raw.hkeys(customer.key) if name[0] == "i"]
+    assert len(journals) == 1_024 + 1
+    # Within the window nothing is counted twice, however many calls came in between.
+    for number in (1_099, 600, 100):
+        with owners.acting(token, owners.pen(f"k{number}")):
+            customer.increment("n")
+    assert customer.get("n", fresh=True) == 1_100
+
+
+def test_journals_of_calls_on_a_customer_go_when_they_were_silent_for_long(
+    owners: Owners, token: int, raw: Any
+) -> None:
+    customer = owners.store.customer("ada")
+    with owners.acting(token, owners.pen("old")):
+        customer.increment("n")
+    field = "i" + owners.name("old").pen
+    entry = raw.hget(customer.key, field)
+    version = str(int(entry.split(" ")[1]) - 601_000_000)
+    raw.hset(customer.key, field, entry.replace(entry.split(" ")[1], version))
+    with owners.acting(token, owners.pen("new")):
+        customer.increment("n")
+    assert [name for name in raw.hkeys(customer.key) if name[0] == "i"] == ["i", "i" + owners.name("new").pen]
