@@ -18,7 +18,7 @@ from redstate.cli import main
 from redstate.demo.facts import KEY_PREFIX
 from redstate.embedded import EmbeddedServer
 
-SMALL = ("--conversations", "4", "--concurrency", "2", "--workers", "2")
+SMALL = ("--conversations", "4", "--concurrency", "2", "--workers", "2", "--calm")
 COMMAND = [sys.executable, "-c", "import sys; from redstate.cli import main; sys.exit(main())"]
 
 
@@ -155,7 +155,7 @@ def test_a_private_server_serves_by_default_and_if_kept_can_be_verified_until_ct
     assert re.search(r"2 processes served 4 conversations, 2 at a time: \d+ tool calls in [\d.]+ s\.", words)
     assert "took effect exactly once" in words
     assert words.count("holds") == 8
-    assert "served by worker 2" in words
+    assert re.search(r"served by worker [12]", words)
 
 
 # What cannot be done

@@ -24,6 +24,7 @@ from redstate.embedded import EmbeddedServer
 from redstate.errors import ConfigurationError
 
 SMALL = DemoOptions(conversations=6, concurrency=3, workers=2)
+CALM = replace(SMALL, trouble=False)
 PREFIX = "demo-under-test"
 
 
@@ -317,7 +318,7 @@ def test_damaged_facts_are_refused_in_words(kept_run: KeptRun) -> None:
 
 def test_without_keep_nothing_of_the_run_stays(kept_run: KeptRun) -> None:
     async def scenario() -> list[bool]:
-        options = replace(SMALL, conversations=2)
+        options = replace(CALM, conversations=2)
         facts, _ = await run_demo(kept_run.url, options, Silent(), key_prefix="not-kept")
         async with AsyncStore.from_url(kept_run.url, key_prefix="not-kept") as store:
             ids = [plan.id for plan in make_plan(facts.run, 1, 2)] + ["demo", f"demo:{facts.run}"]
@@ -330,7 +331,7 @@ def test_a_run_that_is_not_kept_leaves_the_kept_one_to_be_found(kept_run: KeptRu
     async def scenario() -> tuple[str, str]:
         async with AsyncStore.from_url(kept_run.url, key_prefix=PREFIX) as store:
             kept, _ = await verify(store)
-            await run_demo(kept_run.url, replace(SMALL, conversations=2), Silent(), key_prefix=PREFIX)
+            await run_demo(kept_run.url, replace(CALM, conversations=2), Silent(), key_prefix=PREFIX)
             found, _ = await verify(store)
             return kept.run, found.run
 
@@ -364,8 +365,7 @@ def test_a_person_sees_who_is_killed_and_who_takes_over(kept_run: KeptRun) -> No
 
 def test_a_calm_run_leaves_the_workers_alone(kept_run: KeptRun) -> None:
     notes = Notes()
-    options = replace(SMALL, trouble=False)
-    facts, books = asyncio.run(run_demo(kept_run.url, options, notes, key_prefix="calm"))
+    facts, books = asyncio.run(run_demo(kept_run.url, CALM, notes, key_prefix="calm"))
     assert (books.violations, notes.notes) == ([], [])
     assert (facts.killed, facts.replaced, facts.taken_over) == (0, 0, 0)
 
@@ -375,7 +375,7 @@ def test_workers_that_cannot_start_end_the_demo_with_their_last_words() -> None:
         async with AsyncExitStack() as stack:
             stack.enter_context(pytest.MonkeyPatch.context()).setenv("REDSTATE_TIMEOUT", "no number")
             server = stack.enter_context(EmbeddedServer.start())
-            await run_demo(server.url, SMALL, Silent(), key_prefix="broken")
+            await run_demo(server.url, replace(SMALL, timeout=2.0), Silent(), key_prefix="broken")
 
     with pytest.raises((DemoFailed, ConfigurationError), match="REDSTATE_TIMEOUT"):
         asyncio.run(scenario())
