@@ -19,20 +19,16 @@ if journal and string.sub(journal, 1, 13) == '9999999999cd ' then
   value = 'done ' .. string.sub(journal, 14, -12)
 elseif journal then
   -- @include call_run
-  if token == args[5] and attempt == args[6] then
-    value = 'run ' .. now
-  elseif token < args[4] then
-    call('HSET', KEYS[1], args[3], run .. string.format('%d', tries + 1) .. ' ' .. since)
-    value, written = 'again ' .. now, true
-    if tries == '0' then
-      -- It was only left to this owner.
-      value = 'run ' .. now
-    elseif tonumber(tries) >= tonumber(args[9]) then
-      value = 'spent ' .. now
-    end
-  else
-    value = 'wait ' .. now
+  local mine = token == args[5] and attempt == args[6]
+  if not mine and args[6] ~= '0' and token < args[4] then
+    tries = tries + 1
+    call('HSET', KEYS[1], args[3], run .. string.format('%d', tries) .. ' ' .. since)
+    mine, written = true, true
   end
+  -- The same where it is asked again, as the answer was lost. (One that was left to this owner has no tries before.)
+  tries = tonumber(tries)
+  value = (not mine and 'wait ') or (tries > tonumber(args[9]) and 'spent ') or (tries > 1 and 'again ') or 'run '
+  value = value .. now
 else
   local pens, dropped, oldest = rec[4] or '', {}, string.format('%.0f', now - args[8])
   -- @include calls_forgotten

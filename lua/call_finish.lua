@@ -1,5 +1,5 @@
 -- call_finish: record the answer of a tool call, and fold its operations into it: none of them can be repeated any more,
--- and no straggler is taken.
+-- and no straggler is taken. Who runs it stays noted until the answer was sent.
 -- KEYS    1 record
 -- ARGV    1 ttl_ms  2 journal  3 run_field  4 token  5 attempt  6 answer
 -- RETURNS verdict
@@ -23,7 +23,6 @@ else
     -- @include clock
     -- @include cache_expires
     call('HSET', KEYS[1], args[2], '9999999999cd ' .. now .. ' ' .. args[6] .. '|9999999999')
-    call('HDEL', KEYS[1], args[3])
     -- @include expires_later
   end
 end

@@ -1,4 +1,4 @@
--- call_open: the tool calls of a conversation that were begun and are not finished, oldest first.
+-- call_open: the tool calls of a conversation that were begun and not answered as far as is known, oldest first.
 -- KEYS    1 record
 -- ARGV
 -- RETURNS begun_and_request...

@@ -2,7 +2,7 @@
 -- is above those of all owners before; who has it already keeps its own, and so does one that only comes back under
 -- another name. A claim is no content: the version stays, nothing is published, and a record that is absent remains so.
 -- KEYS    1 record
--- ARGV    1 ttl_ms  2 owner  3 gone_owner  4 comes_back  5 ended_field
+-- ARGV    1 ttl_ms  2 owner  3 gone_owner  4 comes_back  5 ended_field  6 must_exist
 -- RETURNS verdict token_or_owner
 -- ERRORS  RSCORRUPT
 -- COST    O(1)
@@ -13,6 +13,8 @@ local rec = call('HMGET', KEYS[1], 'v', 'f', 'F', args[5])
 local value
 if rec[4] == 'done' then
   value = 'ended'
+elseif args[6] == '1' and not rec[1] then
+  value = 'absent'
 elseif rec[3] == args[2] and rec[2] then
   value = 'mine ' .. rec[2]
 elseif rec[3] and rec[3] ~= args[3] then

@@ -25,7 +25,7 @@ The key space (``rs`` is the default prefix):
         i<call>         the journal of a tool call of another conversation that has changed this record
         i               these calls, in order
         q<call>         the journal of one tool call: its operations while it runs, its answer when it is over
-        Q<call>         who runs it, since when, and what was asked for; absent once it is over
+        Q<call>         who runs it, since when, and what was asked for; absent once the answer was sent
         q               the tool calls that are remembered, in the order in which they began
     rs:{conv:<id>}      channel every change of that conversation publishes its new version here
 
@@ -51,6 +51,7 @@ The key space (``rs`` is the default prefix):
 
     rs:{owners}         zset    owners by the end of their lease, in microseconds; below zero: since when one is gone
     rs:{owner:<id>}     hash    what an owner holds: conversations, each with the agent that serves it
+    rs:{owner:<id>}:mail  hash  conversations of it with tool calls that reached somebody else
 
 Ids come from outside. All but plain ASCII characters are percent-encoded, so that no id can close the hash tag, forge
 another's key, or break a line of a log; the encoding is injective.
@@ -140,6 +141,11 @@ def owners_key(prefix: str) -> str:
 def holdings_key(prefix: str, owner: str) -> str:
     """The key of what an owner holds."""
     return f"{prefix}:{{owner:{owner}}}"
+
+
+def mail_key(prefix: str, owner: str) -> str:
+    """The key of the conversations of an owner that somebody has left a tool call for."""
+    return f"{holdings_key(prefix, owner)}:mail"
 
 
 def call_pen(conversation_id: str, call_id: str) -> str:

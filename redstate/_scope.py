@@ -16,6 +16,7 @@ from enum import Enum
 
 from redstate import _keys
 from redstate._call import guards
+from redstate._transactions import whose
 from redstate._writers import FIRST_SEQUENCE, Operation
 from redstate.errors import ConflictError, DeadlineExceeded, RedstateError, StaleOperation, StoreError
 
@@ -43,15 +44,17 @@ class CallPen:
         phase: where the call stands. Changes of tasks that go on after the answer are no longer the call's.
     """
 
-    __slots__ = ("_key", "_lock", "_name", "_ordinals", "deadline_us", "phase")
+    __slots__ = ("_following", "_key", "_lock", "_name", "_returned", "deadline_us", "phase")
 
     def __init__(self, key: str, name: str, deadline_us: int) -> None:
         self._key = key
         self._name = name
         self.deadline_us = deadline_us
         self.phase = Phase.RUNNING
-        # For each record: the next ordinal, and those that were given back.
-        self._ordinals: dict[str, tuple[int, list[int]]] = {}
+        # The next ordinal for each record.
+        self._following: dict[str, int] = {}
+        # Those that were given back, for each record and task: who tries again is who gave it back.
+        self._returned: dict[tuple[str, object], list[int]] = {}
         # A sync tool may use threads of its own.
         self._lock = threading.Lock()
 
@@ -62,13 +65,12 @@ class CallPen:
             DeadlineExceeded: the call was answered as timed out.
         """
         with self._lock:
-            following, returned = self._ordinals.get(key) or (FIRST_SEQUENCE + 1, [])
+            returned = self._returned.get((key, whose())) if self._returned else None
             if returned:
-                sequence = min(returned)
-                returned.remove(sequence)
+                sequence = returned.pop(0)
             else:
-                sequence, following = following, following + 1
-            self._ordinals[key] = following, returned
+                sequence = self._following.get(key, FIRST_SEQUENCE + 1)
+                self._following[key] = sequence + 1
         # So that a journal is bounded: of a call that goes on and on the first changes are forgotten, by the hundred.
         floor = max(FIRST_SEQUENCE, FIRST_SEQUENCE + ((sequence - FIRST_SEQUENCE) // KEPT - 1) * KEPT)
         kind = _keys.CALL if key == self._key else _keys.FOREIGN_CALL
@@ -79,21 +81,21 @@ class CallPen:
     def changed(self) -> bool:
         """Whether the call may have changed anything."""
         with self._lock:
-            return any(
-                following - FIRST_SEQUENCE - 1 > len(returned) for following, returned in self._ordinals.values()
-            )
+            named = sum(following - FIRST_SEQUENCE - 1 for following in self._following.values())
+            return named > sum(map(len, self._returned.values()))
 
     def names(self, operation: Operation) -> bool:
         """Whether the change is one of the call."""
-        return operation.journal[1:] == self._name and operation.writer is None
+        # A repeat by op_id has no number of its own.
+        return operation.journal[1:] == self._name and operation.sequence != 0
 
     def give_back(self, operation: Operation) -> None:
-        """The change was not made, and the next one may be the same once more: it has the same name then.
+        """The change was not made, and the next one of the same task may be the same once more: it has its name then.
 
         Without this, how often a change met others' would decide on the names of all that follow.
         """
         with self._lock:
-            self._ordinals[operation.key][1].append(operation.sequence)
+            self._returned.setdefault((operation.key, whose()), []).append(operation.sequence)
 
 
 class Scope:
@@ -127,11 +129,17 @@ class Scope:
             DeadlineExceeded: the call was answered as timed out, and nothing that it left behind may change anything.
         """
         call = self.call
-        if call is None or call.phase is Phase.ANSWERED:
-            return None
-        if call.phase is Phase.EXPIRED:
+        self.refuse_late(key)
+        return None if call is None or call.phase is Phase.ANSWERED else call.begin(key)
+
+    def refuse_late(self, key: str) -> None:
+        """Refuse what is left of a call that was answered as timed out, or that the next owner runs.
+
+        Raises:
+            DeadlineExceeded: it may change nothing more.
+        """
+        if self.call is not None and self.call.phase is Phase.EXPIRED:
             raise DeadlineExceeded(f"The tool call that would change {key} has timed out", key=key)
-        return call.begin(key)
 
     def refused(self, operation: Operation, error: RedstateError) -> RedstateError:
         """A change was not made. Returns what to raise."""
@@ -158,6 +166,13 @@ class Scope:
     def fence(self, key: str) -> int | None:
         """The token to show with a change of a record."""
         return self.token if key == self.key else None
+
+
+def refuse_late(key: str) -> None:
+    """As :meth:`Scope.refuse_late`, for changes that no operation's id goes with."""
+    scope = current.get()
+    if scope is not None:
+        scope.refuse_late(key)
 
 
 def in_call() -> bool:

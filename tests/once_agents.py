@@ -59,8 +59,10 @@ class Dying(Noting):
     hook_lease = 60.0
 
     def on_conversation_started(self, conversation_id: str) -> None:
+        first = self.server.incr(RUNS) == 1
+        # Whoever reads this may kill the process at once.
         self.note("starting")
-        if self.server.incr(RUNS) == 1:
+        if first:
             self.server.blpop([GATE], timeout=60)
         super().on_conversation_started(conversation_id)
 

@@ -6,9 +6,9 @@ while place <= #pens do
   local full = #pens >= 16 * args[7]
   if not full and aged >= 2 then break end
   local pen = string.sub(pens, place, place + 15)
-  local entry = call('HMGET', KEYS[1], 'q' .. pen, 'Q' .. pen)
-  local last = string.match(entry[1] or '', '^%d+%a+ (%d+)') or ''
-  if last < oldest or (full and not entry[2]) then
+  local entry = call('HGET', KEYS[1], 'q' .. pen) or ''
+  local last = string.match(entry, '^%d+%a+ (%d+)') or ''
+  if last < oldest or (full and string.sub(entry, 1, 13) == '9999999999cd ') then
     pens = string.sub(pens, 1, place - 1) .. string.sub(pens, place + 16)
     dropped[#dropped + 1], dropped[#dropped + 2] = 'q' .. pen, 'Q' .. pen
     aged = aged + 1

@@ -13,6 +13,7 @@ from redstate import _keys
 from redstate._async.record import AsyncRecord
 from redstate._call import Query
 from redstate._jitter import between
+from redstate._scope import refuse_late
 from redstate.calls import cache as cache_calls
 from redstate.calls.cache import AsyncFunction, AsyncLoader, Claim, Entry, Found, Kept, Terms
 from redstate.errors import RedstateError
@@ -334,6 +335,7 @@ class AsyncCache:
             self._record.copies.complete(fill, kept)
 
     async def _change(self, name: str, call: Query[T]) -> T:
+        refuse_late(name)
         """Change a key or a tag at the server, and have this process's reads see it from now on."""
         try:
             return await self._record.ask(call)

@@ -9,6 +9,7 @@ from redstate._async.session import AsyncSession
 from redstate._async.state import AsyncState
 from redstate._async.transaction import AsyncTransaction
 from redstate._async.workflow import AsyncWorkflowRun
+from redstate._scope import refuse_late
 from redstate.calls import record as record_calls
 from redstate.calls import sizes
 from redstate.calls.cart_limits import CartLimits
@@ -147,6 +148,7 @@ class AsyncConversation:
         """
         record = self._record
         ttl_ms = record.ttl_ms if ttl is None else record_calls.milliseconds(ttl)
+        refuse_late(record.key)
         existed = await record.ask(record_calls.touch(self.key, ttl_ms))
         record.copies.forget(self.key)  # perhaps it now expires sooner than a copy knows
         return existed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from redstate.calls import image as image_calls
 from redstate.calls import record as record_calls
 from redstate.calls.commit import Commit
 from redstate.calls.image import Image
-from redstate.errors import CallTimeout, CorruptState, InvalidInput, OutcomeUnknown, StoreError
+from redstate.errors import CallTimeout, CorruptState, InvalidInput, OperationMismatch, OutcomeUnknown, StoreError
 from redstate.nearcache.clock import clock
 from redstate.nearcache.copies import Local
 from redstate.nearcache.holding import Fill, Flight
@@ -180,6 +181,8 @@ class AsyncRecord:
     def _named(self, key: str, op_id: str | None, scope: Scope | None) -> Operation | None:
         """The operation of a change that its caller named, or that is a tool call's; None while too many are open."""
         if op_id is not None:
+            if scope is not None:
+                scope.refuse_late(key)
             return self._writers.repeat(key, op_id)
         operation = None if scope is None else scope.begin(key)
         return self._writers.begin(key) if operation is None else operation
@@ -191,7 +194,8 @@ class AsyncRecord:
         has done itself, and all further changes must keep their names.
         """
         if in_call() and pending_of(self.scope) is None:
-            await self.apply(Commit().nothing().call(self.codec.limits, self.key))
+            with contextlib.suppress(OperationMismatch):  # the first time it was another kind of change
+                await self.apply(Commit().nothing().call(self.codec.limits, self.key))
 
     def _unknown(self, call: Mutation[T], operation: Operation) -> OutcomeUnknown:
         """What to raise where no answer came."""

@@ -8,6 +8,7 @@ from typing import Any
 from redstate import _keys
 from redstate._async.record import AsyncRecord
 from redstate._replies import not_authenticated
+from redstate._scope import refuse_late
 from redstate.calls import session as session_calls
 from redstate.calls.session import SessionUser
 
@@ -118,6 +119,7 @@ class AsyncSession:
     async def touch(self) -> bool:
         """Begin the idle time anew, and slide the conversation's expiry. Returns whether the session is live."""
         record = self._record
+        refuse_late(record.key)
         live = await record.ask(session_calls.touch(record.key, record.ttl_ms))
         record.copies.forget(record.key)
         return live
@@ -149,6 +151,7 @@ class AsyncSession:
         token = secrets.token_urlsafe(6)
         user_key = _keys.user_attempts_key(record.key, name)
         own_key = _keys.attempts_key(record.key)
+        refuse_late(record.key)
         left = await record.ask(session_calls.attempt(own_key, "conversation", token, limit, window, lockout))
         return min(left, await record.ask(session_calls.attempt(user_key, "user", token, limit, window, lockout)))
 

@@ -205,6 +205,7 @@ class AsyncState(AsyncStateBase):
         while await contention.another():
             snapshot = await self._all_raw(fresh=True)
             if not snapshot.state:
+                await record.nothing_to_do()
                 raise KeyError("popitem(): dictionary is empty")
             name, raw = next(reversed(snapshot.state.items()))
             if await self._commit_whole(snapshot, [name], {name: raw}):
@@ -244,6 +245,7 @@ class AsyncState(AsyncStateBase):
     async def _assign(self, values: Mapping[str, Any], op_id: str | None, expected_version: int | None) -> int:
         record = self._record
         if not values:
+            await record.nothing_to_do()
             return await record.read(record_calls.version(record.key), fresh=True)
         call = state_calls.assign(record.codec, record.key, values)
         pending = pending_of(record.scope)
@@ -348,6 +350,7 @@ class AsyncState(AsyncStateBase):
             except Exception:
                 # On what is perhaps not the newest value, an error proves nothing; nor does it if nothing changes.
                 if fresh:
+                    await record.nothing_to_do()
                     raise
                 continue
             if new == raw:

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast
 from redstate import _keys
 from redstate._call import Query
 from redstate._jitter import between
+from redstate._scope import refuse_late
 from redstate._sync.record import Record
 from redstate.calls import cache as cache_calls
 from redstate.calls.cache import Claim, Entry, Found, Function, Kept, Loader, Terms
@@ -333,6 +334,7 @@ class Cache:
             self._record.copies.complete(fill, kept)
 
     def _change(self, name: str, call: Query[T]) -> T:
+        refuse_late(name)
         """Change a key or a tag at the server, and have this process's reads see it from now on."""
         try:
             return self._record.ask(call)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from redstate._scope import refuse_late
 from redstate._sync.cart import Cart
 from redstate._sync.customer import Customer
 from redstate._sync.record import Record
@@ -148,6 +149,7 @@ class Conversation:
         """
         record = self._record
         ttl_ms = record.ttl_ms if ttl is None else record_calls.milliseconds(ttl)
+        refuse_late(record.key)
         existed = record.ask(record_calls.touch(self.key, ttl_ms))
         record.copies.forget(self.key)  # perhaps it now expires sooner than a copy knows
         return existed

@@ -8,6 +8,7 @@ from typing import Any
 
 from redstate import _keys
 from redstate._replies import not_authenticated
+from redstate._scope import refuse_late
 from redstate._sync.record import Record
 from redstate.calls import session as session_calls
 from redstate.calls.session import SessionUser
@@ -119,6 +120,7 @@ class Session:
     def touch(self) -> bool:
         """Begin the idle time anew, and slide the conversation's expiry. Returns whether the session is live."""
         record = self._record
+        refuse_late(record.key)
         live = record.ask(session_calls.touch(record.key, record.ttl_ms))
         record.copies.forget(record.key)
         return live
@@ -150,6 +152,7 @@ class Session:
         token = secrets.token_urlsafe(6)
         user_key = _keys.user_attempts_key(record.key, name)
         own_key = _keys.attempts_key(record.key)
+        refuse_late(record.key)
         left = record.ask(session_calls.attempt(own_key, "conversation", token, limit, window, lockout))
         return min(left, record.ask(session_calls.attempt(user_key, "user", token, limit, window, lockout)))
 

@@ -202,6 +202,7 @@ class State(LiveState):
         while contention.another():
             snapshot = self._all_raw(fresh=True)
             if not snapshot.state:
+                record.nothing_to_do()
                 raise KeyError("popitem(): dictionary is empty")
             name, raw = next(reversed(snapshot.state.items()))
             if self._commit_whole(snapshot, [name], {name: raw}):
@@ -241,6 +242,7 @@ class State(LiveState):
     def _assign(self, values: Mapping[str, Any], op_id: str | None, expected_version: int | None) -> int:
         record = self._record
         if not values:
+            record.nothing_to_do()
             return record.read(record_calls.version(record.key), fresh=True)
         call = state_calls.assign(record.codec, record.key, values)
         pending = pending_of(record.scope)
@@ -343,6 +345,7 @@ class State(LiveState):
             except Exception:
                 # On what is perhaps not the newest value, an error proves nothing; nor does it if nothing changes.
                 if fresh:
+                    record.nothing_to_do()
                     raise
                 continue
             if new == raw:

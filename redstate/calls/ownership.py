@@ -16,7 +16,10 @@ _LEAVE = _scripts.load("owner_leave")
 _ALIVE = _scripts.load("owner_alive")
 _HOLD = _scripts.load("owner_hold")
 
-Verdict = Literal["new", "taken", "mine", "owned", "ended"]
+# How long a word to an owner is kept, in milliseconds; longer than any call may run.
+_MAIL_MS = 600_000
+
+Verdict = Literal["new", "taken", "mine", "owned", "ended", "absent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class ClaimAnswer:
 
     Attributes:
         verdict: "new": nobody had it; "taken": the owner that is gone had it; "mine": it was this owner's before;
-            "owned": another has it; "ended": the conversation is over.
+            "owned": another has it; "ended": the conversation is over; "absent": there is no such record.
         token: this owner's fencing token; 0 where it is not the owner.
         owner: the other one; "" where there is none.
     """
@@ -41,7 +44,14 @@ class ClaimAnswer:
 
 
 def claim(
-    key: str, ttl_ms: int, owner: str, *, gone: str = "", comes_back: bool = False, ended_field: str = ""
+    key: str,
+    ttl_ms: int,
+    owner: str,
+    *,
+    gone: str = "",
+    comes_back: bool = False,
+    ended_field: str = "",
+    must_exist: bool = False,
 ) -> Query[ClaimAnswer]:
     """Claim a conversation. Asking again changes nothing.
 
@@ -52,6 +62,7 @@ def claim(
         gone: an owner from whom it may be taken.
         comes_back: whether ``gone`` is who claims, under an earlier name: the token stays.
         ended_field: the hash field that says "done" when the conversation is over.
+        must_exist: whether a record that is absent stays so.
     """
 
     def parse(reply: bytes) -> ClaimAnswer:
@@ -59,7 +70,7 @@ def claim(
         won = verdict in ("new", "taken", "mine")
         return ClaimAnswer(verdict, int(rest) if won else 0, "" if won else rest)  # type: ignore[arg-type]
 
-    words = (*_CLAIM.evalsha, key, str(ttl_ms), owner, gone, str(int(comes_back)), ended_field)
+    words = (*_CLAIM.evalsha, key, str(ttl_ms), owner, gone, str(int(comes_back)), ended_field, str(int(must_exist)))
     return Query(key, words, parse, _keys.FENCE, _CLAIM)
 
 
@@ -141,6 +152,25 @@ def hold(prefix: str, owner: str, ttl_ms: int, conversation_id: str, agent: str)
     key = _keys.holdings_key(prefix, owner)
     words = (*_HOLD.evalsha, key, str(ttl_ms), conversation_id, agent)
     return Query(key, words, lambda reply: None, script=_HOLD)
+
+
+def notify(prefix: str, owner: str, conversation_id: str) -> Query[None]:
+    """Tell an owner that a tool call of a conversation was left for it in the record."""
+    key = _keys.mail_key(prefix, owner)
+    words = (*_HOLD.evalsha, key, str(_MAIL_MS), conversation_id, "")
+    return Query(key, words, lambda reply: None, script=_HOLD)
+
+
+def mail(prefix: str, owner: str) -> Query[list[str]]:
+    """The conversations that the owner was told of."""
+    key = _keys.mail_key(prefix, owner)
+    return Query(key, ("HKEYS", key), lambda reply: [one.decode() for one in reply])
+
+
+def read_mail(prefix: str, owner: str, conversations: Iterable[str]) -> Query[None]:
+    """Forget that it was told of them; before it looks, as more may come meanwhile."""
+    key = _keys.mail_key(prefix, owner)
+    return Query(key, ("HDEL", key, *conversations), lambda reply: None)
 
 
 def drop(prefix: str, owner: str, conversation_id: str) -> Query[None]:

@@ -29,6 +29,8 @@ TRIES = 3
 
 _DONE = b"9999999999cd "
 _POSTED = "0"
+# A token that no owner's is above.
+_ANYBODY = 9_999_999_999_999_999
 
 Verdict = Literal["run", "again", "spent", "wait", "full", "done"]
 Ending = Literal["kept", "done", "gone", "lost"]
@@ -84,9 +86,9 @@ def begin(name: CallName, ttl_ms: int, token: int, attempt: str, request: bytes)
     return _begin(name, ttl_ms, token, (f"{token:016d}", attempt), request)
 
 
-def post(name: CallName, ttl_ms: int, token: int, request: bytes) -> Query[Begun]:
-    """Leave a call that was not begun to the next owner; see ``begin``."""
-    return _begin(name, ttl_ms, token, ("0" * 16, _POSTED), request)
+def post(name: CallName, ttl_ms: int, request: bytes) -> Query[Begun]:
+    """Leave a call that was not begun to whoever owns the conversation next, or now; see ``begin``."""
+    return _begin(name, ttl_ms, _ANYBODY, ("0" * 16, _POSTED), request)
 
 
 def _begin(name: CallName, ttl_ms: int, token: int, run: tuple[str, str], request: bytes) -> Query[Begun]:
@@ -130,9 +132,14 @@ def finish(name: CallName, ttl_ms: int, token: int, attempt: str, answer: bytes)
     return Query(name.key, words, lambda reply: cast(Ending, reply.decode()), name.journal, _FINISH)
 
 
-def unfinished(key: str) -> Query[list[tuple[int, bytes]]]:
-    """The calls that were begun and are not finished, oldest first: when that was, in microseconds of the server's
-    clock, and what was asked for.
+def sent(name: CallName) -> Query[None]:
+    """The answer was sent, so the next owner need not see to it."""
+    return Query(name.key, ("HDEL", name.key, name.run), lambda reply: None)
+
+
+def unanswered(key: str) -> Query[list[tuple[int, bytes]]]:
+    """The calls that were begun, and whose answer was not sent as far as is known, oldest first: when they began, in
+    microseconds of the server's clock, and what was asked for.
     """
 
     def parse(reply: list[bytes]) -> list[tuple[int, bytes]]:

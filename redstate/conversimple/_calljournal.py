@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 from uuid import uuid4
 
 from redstate._keys import call_pen
 from redstate._scope import CallPen, Scope
 from redstate.calls import toolcalls
 from redstate.calls.toolcalls import Begun, CallName, Ending
-from redstate.conversimple._claims import PASSING
 from redstate.conversimple._ownership import Claim
 from redstate.conversimple._requests import Answer, Request
+from redstate.conversimple._retry import PASSING, insist
 from redstate.conversimple._stores import RecordName, Stores
+from redstate.errors import RedstateError
 
 logger = logging.getLogger("redstate.conversimple")
 
-T = TypeVar("T")
-
-# How long to wait before a store that failed is asked again, and how long at least to try to keep an answer; seconds.
-_FIRST_RETRY, _LONGEST_RETRY = 0.01, 0.5
+# How long at least to try to keep an answer, in seconds.
 _KEEP_FOR = 1.0
 
 
@@ -53,15 +48,23 @@ class CallJournal:
             RedstateError: the store could not tell until the call's time was up.
         """
         call = toolcalls.begin(self.name, claim.ttl_ms, claim.token, self._attempt, self._request.payload())
-        return await self._insist(lambda: self._stores.ask(call), self._request.left)
+        return await insist(lambda: self._stores.ask(call), self._request.left)
 
-    async def post(self, claim: Claim) -> None:
-        """Leave the call to the next owner.
+    async def post(self) -> None:
+        """Leave the call to whoever owns the conversation next, or now.
 
         Raises:
             RedstateError: the store could not do it.
         """
-        await self._stores.ask(toolcalls.post(self.name, claim.ttl_ms, claim.token, self._request.payload()))
+        await self._stores.ask(toolcalls.post(self.name, self.record.ttl_ms, self._request.payload()))
+
+    async def sent(self) -> None:
+        """Note that the answer was sent, as far as that can be known."""
+        try:
+            await self._stores.ask(toolcalls.sent(self.name))
+        except RedstateError as error:
+            # The next owner sends it once more.
+            logger.debug("that call %r was answered could not be noted: %s", self._request.call_id, error)
 
     async def look(self) -> Begun | None:
         """What has become of the call, which may be another's.
@@ -96,19 +99,7 @@ class CallJournal:
         call = toolcalls.finish(self.name, claim.ttl_ms, claim.token, self._attempt, answer.record())
         seconds = max(self._request.left, _KEEP_FOR) if changed else _KEEP_FOR
         try:
-            return await self._insist(lambda: self._stores.ask(call, timeout=seconds), seconds)
+            return await insist(lambda: self._stores.ask(call, timeout=seconds), seconds)
         except PASSING as error:
             logger.warning("the answer of call %r could not be journalled: %s", self._request.call_id, error)
             return None
-
-    async def _insist(self, attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
-        clock, pause = asyncio.get_running_loop().time, _FIRST_RETRY
-        until = clock() + seconds
-        while True:
-            try:
-                return await attempt()
-            except PASSING:
-                if clock() + pause >= until:
-                    raise
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_RETRY)

@@ -12,14 +12,12 @@ from uuid import uuid4
 from redstate._jitter import between
 from redstate._keys import hook_field
 from redstate.calls import hooks
+from redstate.conversimple._retry import PASSING
 from redstate.conversimple._stores import Stores
-from redstate.errors import ConflictError, OutcomeUnknown, RedstateError, StoreError
+from redstate.errors import RedstateError
 from redstate.transport.base import forget_at_fork
 
 T = TypeVar("T")
-
-# What may be different when it is tried again.
-PASSING = (StoreError, OutcomeUnknown, ConflictError)
 
 # How long to wait before asking again whether another process is through with a hook, in seconds.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from redstate._scope import Scope
 from redstate.conversimple._binding import Binding, bound, current_binding
-from redstate.conversimple._claims import PASSING, HookClaims
+from redstate.conversimple._claims import HookClaims
+from redstate.conversimple._retry import PASSING
 from redstate.errors import RedstateError
 
 if TYPE_CHECKING:
@@ -196,13 +197,16 @@ class Lifecycle:
         """Wait until the running hooks are through, except those of the conversation that the caller serves."""
         self._stopping = True
         self._claims.leave()
+        if others := self.running():
+            await asyncio.wait(others)
+        self._rest()
+
+    def running(self) -> dict[asyncio.Task[None], str]:
+        """The hooks that run, by their conversations, except those of the conversation that the caller serves."""
         # A hook that stops its own agent would otherwise wait for itself.
         binding = current_binding()
         own = binding.conversation_id if binding and binding.agent is self._agent else None
-        others = [task for task, conversation_id in self._running.items() if conversation_id != own]
-        if others:
-            await asyncio.wait(others)
-        self._rest()
+        return {task: conversation_id for task, conversation_id in self._running.items() if conversation_id != own}
 
     def _rest(self) -> None:
         if self._stopping and not self._running:
@@ -237,6 +241,8 @@ class Lifecycle:
         self._rest()
 
     async def _run_started(self, conversation_id: str, hooks: _Hooks) -> None:
+        if not self._agent._ownership.held(conversation_id):
+            return
         with bound(self._binding(conversation_id, starting=True)):
             if self._has_start_hooks():
                 try:
@@ -283,7 +289,7 @@ class Lifecycle:
         if hooks.start_due:
             hooks.started = self._start(STARTED, conversation_id, self._skip_started(conversation_id, hooks))
             await asyncio.wait({hooks.started})
-        if not hooks.start_known:
+        if not hooks.start_known or not self._agent._ownership.held(conversation_id):
             return
         with bound(self._binding(conversation_id)):
             while mine := await self._claimed_at_last(ENDED, conversation_id):

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import weakref
-from collections.abc import Callable
 from typing import Protocol
 
 from redstate._jitter import between
@@ -64,8 +63,18 @@ class Membership:
         """Renew the lease of a member that has joined, from now on."""
         if member not in self._members:
             self._members.append(member)
-        if self._beating is None or self._beating.done():
-            self._beating = asyncio.create_task(self._beat(), name="redstate-leases")
+        if self._beating is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._beating = asyncio.create_task(self._beat(), name="redstate-leases")
+        self._beating.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and task is self._beating:
+            # Nobody else would notice, and all leases would end.
+            logger.error("renewing leases failed, and is begun again", exc_info=error)
+            asyncio.get_running_loop().call_later(self._lease / _RENEWALS, self._begin)
 
     def remove(self, member: Member) -> None:
         """Renew it no more."""
@@ -74,6 +83,9 @@ class Membership:
         if not self._members and self._beating is not None:
             self._beating.cancel()
             self._beating = None
+            shared = _memberships.get(asyncio.get_running_loop(), {})
+            for key in [one for one, membership in shared.items() if membership is self]:
+                del shared[key]
 
     async def _beat(self) -> None:
         failing = False
@@ -110,7 +122,10 @@ _memberships: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[object, 
 )
 
 
-def membership_of(stores: Stores, lease: float, make: Callable[[Stores, float], Membership] = Membership) -> Membership:
+def membership_of(stores: Stores, lease: float) -> Membership:
     """The membership that the agents of the running event loop share, if they share their stores and their lease."""
     shared = _memberships.setdefault(asyncio.get_running_loop(), {})
-    return shared.setdefault((stores.identity, lease), make(stores, lease))
+    key = stores.identity, lease
+    if key not in shared:
+        shared[key] = Membership(stores, lease)
+    return shared[key]

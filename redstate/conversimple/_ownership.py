@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from redstate._jitter import between
@@ -31,8 +31,10 @@ _AT_ONCE = 64
 
 # How long to leave a conversation to the agent that it falls to, in seconds.
 _YIELD = 0.1
-# How many conversations that nobody can claim any more are remembered.
-_ENDS_REMEMBERED = 1_000
+# How many conversations are remembered that are over, and that went to others.
+_REMEMBERED = 10_000
+# How many of its records an agent looks at with each renewal of its lease, whether they are there still.
+_LOOKED_AT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class Ownership:
         agent_name: what the agents of this kind are called in all processes.
         lease: seconds.
         won: is told of each conversation when it becomes the agent's.
-        lost: is told of each that another has taken.
+        lost: is told of each that it is no longer.
+        mail: is told of those that somebody has left a tool call for.
         statistics: where claims are counted.
     """
 
@@ -73,6 +76,7 @@ class Ownership:
         *,
         won: Callable[[Claim], None],
         lost: Callable[[str], None],
+        mail: Callable[[Claim], None],
         statistics: AgentStatistics,
     ) -> None:
         self._stores = stores
@@ -80,6 +84,7 @@ class Ownership:
         self._lease = lease
         self._won = won
         self._lost = lost
+        self._mail = mail
         self._statistics = statistics
         self._kind = hashlib.blake2b(agent_name.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
         self._ended_field = hook_field(agent_name, "on_conversation_ended")
@@ -91,7 +96,14 @@ class Ownership:
         self._over: dict[str, None] = {}
         self._ending: set[str] = set()
         self._closed = False
+        # Whether it goes on owning something although it is closed.
+        self._keeping = False
         self._peers: tuple[str, ...] = ()
+        # Its names as an owner, lately.
+        self._names: dict[str, None] = {}
+        # What this agent owned since it started, and another does now.
+        self._former: dict[str, None] = {}
+        self._looked_at = 0
         self.owner: str | None = None
         # Not under the SDK's dispatcher: an agent for one conversation takes no others.
         self.takes_over = False
@@ -110,7 +122,8 @@ class Ownership:
 
     def open(self, *, takes_over: bool) -> None:
         """Claim, the first time or after ``leave``; ``takes_over`` is whether to take what others leave, too."""
-        self._closed = False
+        self._closed = self._keeping = False
+        self._former.clear()
         self.takes_over = takes_over
 
     async def join(self) -> None:
@@ -153,7 +166,10 @@ class Ownership:
             task = self._claiming[conversation_id] = asyncio.create_task(self._claim(conversation_id))
             task.add_done_callback(lambda _: self._claiming.pop(conversation_id, None))
         # Whoever waits may be cancelled; the claim goes on for the others.
-        return await asyncio.shield(task)
+        claim = await asyncio.shield(task)
+        if claim is None:
+            self._ending.discard(conversation_id)
+        return claim
 
     async def release(self, conversation_id: str) -> None:
         """Let go of a conversation that is over.
@@ -180,16 +196,56 @@ class Ownership:
             claim.conversation_id,
             extra={"event": "fenced", "conversation_id": claim.conversation_id},
         )
-        self._lost(claim.conversation_id)
+        self._part_with(claim.conversation_id)
 
     def close(self) -> None:
-        """Claim nothing more; what is held stays so until ``leave``."""
+        """Claim nothing more; what is held stays so until ``hand_over`` or ``leave``."""
         self._closed = True
+
+    async def hand_over(self, busy: Collection[str]) -> None:
+        """Leave to others at once what is not busy, and keep the rest, under another name.
+
+        Raises:
+            RedstateError: the store could not do it.
+        """
+        idle = [one for one in self._held if one not in busy]
+        former = self.owner
+        if not idle or former is None:
+            return
+        self._keeping = True
+        self.owner = self._joining = None
+        await self._joined()
+        for claim in [self._held[one] for one in busy if one in self._held]:
+            await self._keep(claim, former)
+        for conversation_id in idle:
+            del self._held[conversation_id]
+            self._part_with(conversation_id)
+        self._statistics.conversations = len(self._held)
+        await self._stores.ask(ownership.leave(self._stores.prefix, former))
+
+    def was_mine(self, conversation_id: str | None) -> bool:
+        """Whether the platform may still ask this agent for a conversation that is another's now."""
+        return conversation_id in self._former
+
+    async def tell_owner(self, conversation_id: str) -> None:
+        """Tell the owner that a call was left for it in the record. The next one finds it by itself.
+
+        Raises:
+            RedstateError: the store could not do it.
+        """
+        owner = await self._stores.ask(ownership.owner_of(self._stores.record(conversation_id).key))
+        if owner is not None:
+            await self._stores.ask(ownership.notify(self._stores.prefix, owner, conversation_id))
+
+    def _part_with(self, conversation_id: str) -> None:
+        _remember(self._former, conversation_id)
+        self._lost(conversation_id)
 
     async def leave(self) -> None:
         """Leave everything that is held to others, at once."""
         self._closed = True
-        for task in (*self._claiming.values(), *self._following.values()):
+        joining = () if self._joining is None else (self._joining,)
+        for task in (*self._claiming.values(), *self._following.values(), *joining):
             task.cancel()
         if self._membership is not None:
             self._membership.remove(self)
@@ -222,11 +278,43 @@ class Ownership:
 
     def heard(self, beat: ownership.Beat) -> None:
         """Take over what owners have left that are gone, and know those that are there."""
+        if not self.takes_over:
+            return
         self._peers = tuple(one for one in beat.there if one.endswith(self._kind))
-        if self.takes_over and not self._closed:
+        if self.owner is not None and "-" not in self._following:
+            self._follow("-", self._look_around(self.owner))
+        if not self._closed:
             for owner in beat.gone:
                 if owner != self.owner and owner not in self._following:
                     self._follow(owner, self._take_over(owner))
+
+    async def _look_around(self, owner: str) -> bool:
+        """See to calls that were left for this agent, and to a few of its records: whether they are there still."""
+        prefix = self._stores.prefix
+        mail = await self._stores.ask(ownership.mail(prefix, owner))
+        if mail:
+            await self._stores.ask(ownership.read_mail(prefix, owner, mail))
+            for conversation_id in mail:
+                if (claim := self._held.get(conversation_id)) is not None:
+                    self._mail(claim)
+        held = list(self._held.values())
+        self._looked_at = self._looked_at if self._looked_at < len(held) else 0
+        for claim in held[self._looked_at : self._looked_at + _LOOKED_AT]:
+            found = await self._stores.ask(ownership.owner_of(claim.key))
+            # One that still stands under an earlier name of this agent's is about to be kept.
+            if found not in self._names and self._held.get(claim.conversation_id) is claim:
+                self._miss(claim, found)
+        self._looked_at += _LOOKED_AT
+        return True
+
+    def _miss(self, claim: Claim, found: str | None) -> None:
+        """A record names another owner, or it is gone: it has expired."""
+        if found is not None:
+            self.lose(claim)
+            return
+        del self._held[claim.conversation_id]
+        self._statistics.conversations = len(self._held)
+        self._lost(claim.conversation_id)
 
     def _follow(self, owner: str, work: Awaitable[bool]) -> None:
         async def follow() -> None:
@@ -258,27 +346,45 @@ class Ownership:
         owner = f"{secrets.token_hex(8)}.{self._kind if self.takes_over else '-'}"
         self._membership = membership_of(self._stores, self._lease)
         beat = await self._membership.join(owner)
+        if self._closed and not self._ending and not self._keeping:
+            # It stopped meanwhile. (To see to an end it joins all the same.)
+            await self._stores.ask(ownership.forget(self._stores.prefix, owner))
+            raise asyncio.CancelledError
         self.owner = owner
+        _remember(self._names, owner)
         self.heard(beat)
         self._membership.add(self)
         return owner
 
     async def _claim(self, conversation_id: str) -> Claim | None:
         answer = await self._asked(conversation_id, "")
-        if answer.verdict == "owned" and not await self._stores.ask(ownership.alive(self._stores.prefix, answer.owner)):
+        if answer.verdict == "owned" and self._may_follow(answer.owner) and not await self._alive(answer.owner):
             answer = await self._asked(conversation_id, answer.owner)
         if answer.verdict == "ended":
-            self._over[conversation_id] = None
-            if len(self._over) > _ENDS_REMEMBERED:
-                del self._over[next(iter(self._over))]
+            _remember(self._over, conversation_id)
         return self._settled(conversation_id, answer)
 
-    async def _asked(self, conversation_id: str, gone: str, *, comes_back: bool = False) -> ClaimAnswer:
+    def _may_follow(self, owner: str) -> bool:
+        """Whether an owner is of this agent's kind, or of none."""
+        return owner.endswith((f".{self._kind}", ".-"))
+
+    async def _alive(self, owner: str) -> bool:
+        return await self._stores.ask(ownership.alive(self._stores.prefix, owner))
+
+    async def _asked(
+        self, conversation_id: str, gone: str, *, comes_back: bool = False, must_exist: bool = False
+    ) -> ClaimAnswer:
         owner, record, prefix = await self._joined(), self._stores.record(conversation_id), self._stores.prefix
         # Noted first: what is owned and not noted would wait for the platform to ask somebody for it.
         await self._stores.ask(ownership.hold(prefix, owner, record.ttl_ms, conversation_id, self._agent_name))
         call = ownership.claim(
-            record.key, record.ttl_ms, owner, gone=gone, comes_back=comes_back, ended_field=self._ended_field
+            record.key,
+            record.ttl_ms,
+            owner,
+            gone=gone,
+            comes_back=comes_back,
+            ended_field=self._ended_field,
+            must_exist=must_exist,
         )
         answer = await self._stores.ask(call)
         if not answer.won:
@@ -343,7 +449,9 @@ class Ownership:
                 # What others have taken needs no claim to be known. (Without an owner: it died just before its claim.)
                 key = self._stores.record(conversation_id).key
                 if await self._stores.ask(ownership.owner_of(key)) in (gone, None):
-                    self._settled(conversation_id, await self._asked(conversation_id, gone))
+                    # What has expired meanwhile is not begun anew.
+                    answer = await self._asked(conversation_id, gone, must_exist=True)
+                    self._settled(conversation_id, answer)
 
         await asyncio.gather(*[take_in_turn() for _ in range(min(_AT_ONCE, len(conversations)))])
 
@@ -353,13 +461,37 @@ class Ownership:
 
     async def _come_back(self, lapsed: str) -> bool:
         self.owner = self._joining = None
-        await self._joined()
-        for claim in list(self._held.values()):
-            answer = await self._asked(claim.conversation_id, lapsed, comes_back=True)
-            if answer.token != claim.token:
-                self.lose(claim)
+        left = dict(self._held)
+        while left and not self._closed:
+            conversation_id, claim = next(iter(left.items()))
+            try:
+                await self._keep(claim, lapsed)
+                del left[conversation_id]
+            except RedstateError as error:
+                logger.warning("what this worker owned could not be claimed again yet: %s", error)
+                await asyncio.sleep(self._lease / 8)
         await self._forget(lapsed)
         return True
+
+    async def _keep(self, claim: Claim, former: str) -> None:
+        """Own a conversation under a new name, as long as nobody was quicker."""
+        if self._held.get(claim.conversation_id) is not claim:
+            return
+        answer = await self._asked(claim.conversation_id, former, comes_back=True)
+        if answer.token == claim.token:
+            return
+        if answer.won:
+            # The server had lost the record.
+            del self._held[claim.conversation_id]
+            self._settled(claim.conversation_id, answer)
+        else:
+            self.lose(claim)
+
+
+def _remember(known: dict[str, None], name: str) -> None:
+    known[name] = None
+    if len(known) > _REMEMBERED:
+        del known[next(iter(known))]
 
 
 def _weight(owner: str, conversation_id: str) -> bytes:

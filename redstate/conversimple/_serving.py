@@ -10,9 +10,9 @@ from conversimple import ConversimpleAgent
 
 from redstate.calls import toolcalls
 from redstate.conversimple._background import Background
-from redstate.conversimple._claims import PASSING
 from redstate.conversimple._ownership import Claim, Ownership
 from redstate.conversimple._requests import Request
+from redstate.conversimple._retry import PASSING, insist
 from redstate.errors import RedstateError
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ logger = logging.getLogger("redstate.conversimple")
 
 # How long to wait before a store that failed is asked again, in seconds.
 _FIRST_RETRY, _LONGEST_RETRY = 0.05, 5.0
+# For how long the store is asked for the calls of a conversation that was taken over; longer than a call may run.
+_CALLS_WITHIN = 300.0
 # How many conversations of other kinds of agents are remembered.
 _OTHERS_REMEMBERED = 10_000
 
@@ -38,7 +40,13 @@ class Serving:
     def __init__(self, agent: StatefulAgent) -> None:
         self._agent = agent
         self.ownership = Ownership(
-            agent._stores, agent._name(), agent.lease, won=self._won, lost=self._lost, statistics=agent._statistics
+            agent._stores,
+            agent._name(),
+            agent.lease,
+            won=self._won,
+            lost=self._lost,
+            mail=self._mail,
+            statistics=agent._statistics,
         )
         self.background = Background()
         self.only_conversation: str | None = None
@@ -130,8 +138,16 @@ class Serving:
         if agent.registered_tools:
             await ConversimpleAgent._register_conversation_tools(agent, conversation_id, agent.registered_tools)
         if claim.taken:
-            for begun_us, request in await agent._stores.ask(toolcalls.unfinished(claim.key)):
-                agent._tool_calls.accept(Request.of(json.loads(request), conversation_id, begun_us))
+            await self._go_on_with_calls(claim)
+
+    async def _go_on_with_calls(self, claim: Claim) -> None:
+        """Serve the calls that were left in the record."""
+        asked = toolcalls.unanswered(claim.key)
+        for begun_us, request in await insist(lambda: self._agent._stores.ask(asked), _CALLS_WITHIN):
+            self._agent._tool_calls.accept(Request.of(json.loads(request), claim.conversation_id, begun_us))
+
+    def _mail(self, claim: Claim) -> None:
+        self.background.start(self._go_on_with_calls(claim))
 
     def _lost(self, conversation_id: str) -> None:
         """Another worker has the conversation: this one was thought dead."""

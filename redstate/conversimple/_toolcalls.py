@@ -14,11 +14,11 @@ from redstate._scope import Phase, Scope
 from redstate.calls.toolcalls import TRIES, Begun
 from redstate.conversimple._binding import Binding, bound
 from redstate.conversimple._calljournal import CallJournal
-from redstate.conversimple._claims import PASSING
 from redstate.conversimple._json import StillLive, json_safe
 from redstate.conversimple._lifecycle import Disowned
 from redstate.conversimple._ownership import Claim
 from redstate.conversimple._requests import Answer, Request
+from redstate.conversimple._retry import PASSING, insist
 from redstate.errors import Fenced, RedstateError
 
 if TYPE_CHECKING:
@@ -49,8 +49,14 @@ class ToolCalls:
         self._serving = serving
         self._ownership = serving.ownership
         self._statistics = agent._statistics
-        # The calls that run here: neither those that wait for another process nor those that are left to it.
-        self._running: set[asyncio.Task[Any]] = set()
+        # The calls that run here, by their conversations: neither those that wait for another process nor those that
+        # are left to it.
+        self._running: dict[asyncio.Task[Any], str] = {}
+        # What is left to the next owner at the moment; the SDK's table is cleared when the agent stops.
+        self._posting: set[asyncio.Task[None]] = set()
+        # Calls that wait for another process, or were answered a moment ago, and those of them that were asked again.
+        self._quiet: set[str] = set()
+        self._again: set[str] = set()
         self._draining = False
 
     def accept(self, request: Request) -> None:
@@ -58,10 +64,26 @@ class ToolCalls:
         key = request.key
         if key in self._agent._tool_tasks:
             logger.debug("ignored a duplicate of the running call %r", request.call_id)
+            if key in self._quiet:
+                self._again.add(key)
             return
-        task = asyncio.create_task(self._post(request) if self._draining else self.serve(request))
+        if self._draining:
+            posting = asyncio.create_task(self._post(request))
+            self._posting.add(posting)
+            posting.add_done_callback(self._posting.discard)
+            return
+        task = asyncio.create_task(self.serve(request))
         self._agent._tool_tasks[key] = task
-        task.add_done_callback(lambda done: self._agent._finish_tool_task(key, done))
+        task.add_done_callback(lambda done: self._finish(request, done))
+
+    def _finish(self, request: Request, task: asyncio.Task[None]) -> None:
+        key = request.key
+        self._agent._finish_tool_task(key, task)
+        self._quiet.discard(key)
+        if key in self._again:
+            # It came once more while nothing was sent for it any more, or not for it.
+            self._again.discard(key)
+            self.accept(request)
 
     async def serve(self, request: Request) -> None:
         """Answer the request: with the answer that it had before, or by running the tool, if that is for this agent."""
@@ -77,16 +99,10 @@ class ToolCalls:
             else:
                 await self._serve_once(request)
 
-    async def drain(self, timeout: float) -> None:
-        """Begin no further call, and wait for those that run; what comes meanwhile is left to the next owner.
-
-        Args:
-            timeout: seconds to wait at most.
-        """
-        self.close()
+    def running(self) -> dict[asyncio.Task[Any], str]:
+        """The calls that run, except the one that asks, by their conversations."""
         own = asyncio.current_task()
-        if running := {task for task in self._running if task is not own}:
-            await asyncio.wait(running, timeout=timeout)
+        return {task: conversation_id for task, conversation_id in self._running.items() if task is not own}
 
     def close(self) -> None:
         """Begin no further call; what comes from now on is left to the next owner."""
@@ -95,7 +111,7 @@ class ToolCalls:
     async def end(self) -> None:
         """Wait until what came late is left to the next owner, and end what waits for other workers."""
         own = asyncio.current_task()
-        left = {task for task in self._agent._tool_tasks.values() if task is not own}
+        left = {task for task in (*self._agent._tool_tasks.values(), *self._posting) if task is not own}
         if left:
             await asyncio.wait(left, timeout=_POST_WITHIN)
             for task in left:
@@ -127,24 +143,24 @@ class ToolCalls:
         assert request.conversation_id is not None
         if not self._serving.may_serve(request):
             return None
-        pause = _FIRST_LOOK
-        while True:
-            try:
-                return await self._ownership.hold(request.conversation_id)
-            except PASSING:
-                # The store may be back in a moment.
-                if request.left <= pause:
-                    raise
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_LOOK)
+        conversation_id = request.conversation_id
+        return await insist(lambda: self._ownership.hold(conversation_id), request.left)
 
     async def _served(self, request: Request, journal: CallJournal, claim: Claim) -> bool:
         """Serve the call as the owner. Returns False where there is a newer one."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._running[task] = claim.conversation_id
+        self._statistics.calls_running = len(self._running)
         try:
+            if self._draining:
+                await journal.post()
+                return True
             begun = await journal.begin(claim)
             match begun.verdict:
                 case "done":
                     await self._repeat(request, begun)
+                    await journal.sent()
                 case "wait":
                     # This very owner runs it, or did and could not say so.
                     await self._elsewhere(request, journal, claim)
@@ -154,6 +170,7 @@ class ToolCalls:
                     answer = request.failure(f"The call was begun {TRIES} times, and no worker survived it")
                     await journal.finish(claim, answer, changed=True)
                     await self._send(request, answer)
+                    await journal.sent()
                 case _:
                     request = request.as_of(begun.now_us)
                     scope = journal.scope(claim, begun, request.left)
@@ -164,24 +181,25 @@ class ToolCalls:
         except Disowned:
             # Where this agent stops, the next owner finds the call in the journal, begun and not finished.
             return self._draining
+        finally:
+            self._running.pop(task, None)
+            self._statistics.calls_running = len(self._running)
         return True
 
     async def _run(self, request: Request, journal: CallJournal, claim: Claim, scope: Scope, *, resumed: bool) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._running.add(task)
-        self._statistics.calls_running = len(self._running)
-        try:
-            answer, result = await self._answer(request, scope, resumed=resumed)
-            ending = await journal.finish(claim, answer, changed=scope.call is not None and scope.call.changed)
-        finally:
-            self._running.discard(task)
-            self._statistics.calls_running = len(self._running)
+        call = scope.call
+        assert call is not None
+        answer, result = await self._answer(request, scope, resumed=resumed)
+        ending = await journal.finish(claim, answer, changed=call.changed)
         if ending == "lost":
             # The next owner runs it, and its answer counts.
             self._ownership.lose(claim)
             return
-        await self._tell(request, answer, result)
+        if call.phase is Phase.RUNNING:
+            call.phase = Phase.ANSWERED
+        await self._tell(request, answer, result, Scope(claim.key, claim.token))
+        if ending is not None:
+            await journal.sent()
 
     async def _elsewhere(self, request: Request, journal: CallJournal, own: Claim | None = None) -> None:
         """See to a call that another process may run: repeat its answer when there is one.
@@ -189,8 +207,14 @@ class ToolCalls:
         A call that has not begun is left to the conversation's owner, who gets it as well, unless this agent becomes
         the owner (by another claim than ``own``).
         """
-        begins, pause = await journal.look(), _FIRST_LOOK
-        begun = begins
+        begins, begun, pause = None, None, _FIRST_LOOK
+        with contextlib.suppress(*PASSING):
+            begins = begun = await journal.look()
+        if begun is None and self._ownership.was_mine(request.conversation_id):
+            # The platform still asks this agent, and perhaps nobody else.
+            await self._forward(request, journal)
+            return
+        self._quiet.add(request.key)
         while begun is None or begun.verdict == "wait":
             if request.left <= 0:
                 if begins is not None:
@@ -205,7 +229,8 @@ class ToolCalls:
                     return
                 begun = await journal.look()
             pause = min(pause * 2, _LONGEST_LOOK)
-        if begins is not None:
+        if begins is not None or request.key in self._again:
+            self._again.discard(request.key)
             await self._repeat(request, begun)
 
     async def _served_after_all(self, request: Request, journal: CallJournal, own: Claim | None, *, ask: bool) -> bool:
@@ -223,13 +248,20 @@ class ToolCalls:
 
     async def _post(self, request: Request) -> None:
         """Leave a call to the conversation's next owner."""
-        claim = self._ownership.held(request.conversation_id)
-        if claim is None or not request.call_id or not request.tool_name:
+        conversation_id = request.conversation_id
+        mine = self._ownership.held(conversation_id) is not None or self._ownership.was_mine(conversation_id)
+        if not mine or not request.call_id or not request.tool_name:
             return
         try:
-            await CallJournal(self._agent._stores, request).post(claim)
+            await self._forward(request, CallJournal(self._agent._stores, request))
         except RedstateError as error:
             logger.warning("call %r could not be left to the next owner: %s", request.call_id, error)
+
+    async def _forward(self, request: Request, journal: CallJournal) -> None:
+        assert request.conversation_id is not None
+        await insist(journal.post, max(1.0, request.left))
+        if self._ownership.held(request.conversation_id) is None:
+            await self._ownership.tell_owner(request.conversation_id)
 
     # Running the tool
 
@@ -253,21 +285,21 @@ class ToolCalls:
 
     async def _outcome(self, request: Request, scope: Scope | None) -> tuple[Answer, Any]:
         # Also where the call is cancelled: what its thread still does must not be done beside the next owner's run.
-        phase = Phase.EXPIRED
+        expired = True
         try:
             result = await self._execute(request)
             answer = Answer("tool_call_response", request.answer(result=await _plain(result)))
-            phase = Phase.ANSWERED
+            expired = False
             return answer, result
         except Disowned:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a tool raises is the answer to its call
-            phase = Phase.EXPIRED if isinstance(error, TimedOut) else Phase.ANSWERED
+            expired = isinstance(error, TimedOut)
             _log_failure(request, error)
             return request.failure(_message(error)), None
         finally:
-            if scope is not None and scope.call is not None:
-                scope.call.phase = phase
+            if expired and scope is not None and scope.call is not None:
+                scope.call.phase = Phase.EXPIRED
 
     async def _execute(self, request: Request) -> Any:
         if not isinstance(request.arguments, dict):
@@ -289,12 +321,12 @@ class ToolCalls:
             # Something inside the tool was cancelled, not this call: the caller still gets an answer.
             raise CallFailed("Tool execution was cancelled") from error
 
-    async def _tell(self, request: Request, answer: Answer, result: Any) -> None:
+    async def _tell(self, request: Request, answer: Answer, result: Any, scope: Scope | None = None) -> None:
         """Send the answer of a call that ran here."""
         await self._send(request, answer)
         if answer.event == "tool_call_response":
             self._statistics.calls_answered += 1
-            with bound(Binding(self._agent, request.conversation_id, request.call_id)):
+            with bound(Binding(self._agent, request.conversation_id, request.call_id, scope=scope)):
                 await self._agent.callback_manager.trigger_tool_completed(request.call_id, result)
         else:
             self._statistics.calls_failed += 1
@@ -304,6 +336,7 @@ class ToolCalls:
         if request.call_id and request.tool_name:
             self._agent._remember_tool_result(request.key, answer.event, answer.payload)
         await self._agent.connection.send_message(answer.event, answer.payload)
+        self._quiet.add(request.key)
 
 
 class TimedOut(CallFailed):

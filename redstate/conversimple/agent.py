@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import json
@@ -27,7 +28,7 @@ from redstate.conversimple._serving import Serving
 from redstate.conversimple._statistics import AgentStatistics
 from redstate.conversimple._stores import Stores
 from redstate.conversimple._toolcalls import ToolCalls
-from redstate.errors import ConfigurationError
+from redstate.errors import ConfigurationError, RedstateError
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -133,7 +134,9 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         Raises:
             InvalidId: the id cannot name a conversation.
         """
-        with bound(Binding(self, check_id(conversation_id, "conversation id"))):
+        around = current_binding()
+        scope = around.scope if around is not None and around.agent is self else None
+        with bound(Binding(self, check_id(conversation_id, "conversation id"), scope=scope)):
             yield
 
     def get_current_conversation_id(self) -> str | None:
@@ -334,7 +337,15 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
                 run them again.
         """
         self._ownership.close()
-        await self._tool_calls.drain(timeout)
+        self._tool_calls.close()
+        clock = asyncio.get_running_loop().time
+        until = clock() + timeout
+        while (busy := {**self._tool_calls.running(), **self._lifecycle.running()}) and clock() < until:
+            try:
+                await self._ownership.hand_over(set(busy.values()))
+            except RedstateError as error:
+                logger.warning("what is idle could not be handed over yet: %s", error)
+            await asyncio.wait(busy, timeout=until - clock(), return_when=asyncio.FIRST_COMPLETED)
         await self.stop()
 
     def statistics(self) -> AgentStatistics:
@@ -348,8 +359,11 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
             return
         with contextlib.suppress(ConnectionClosed):
             while True:
-                payload = _lifecycle_payload(await websocket.recv())
-                if payload.get("event") == "conversation_ended":
+                event, payload = _message(await websocket.recv())
+                if event == "tool_call_request":
+                    # It is left to the next owner.
+                    self._tool_calls.accept(Request.of(payload, self._sdk_conversation_id))
+                elif payload.get("event") == "conversation_ended":
                     await self._handle_conversation_lifecycle(payload)
 
     async def _handle_platform_message(self, event: str, payload: dict[str, Any]) -> None:
@@ -379,10 +393,10 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
             await self.callback_manager.trigger_conversation_ended(conversation_id, payload)
 
 
-def _lifecycle_payload(raw: str | bytes) -> dict[str, Any]:
-    """Return the payload of a lifecycle frame, and ``{}`` for any other."""
+def _message(raw: str | bytes) -> tuple[str, dict[str, Any]]:
+    """Return the event and the payload of a frame; ``""`` and ``{}`` where it has none."""
     with contextlib.suppress(ValueError):
         match json.loads(raw):
-            case [_, _, _, "conversation_lifecycle", dict(payload)]:
-                return payload
-    return {}
+            case [_, _, _, str(event), dict(payload)]:
+                return event, payload
+    return "", {}

@@ -9,8 +9,9 @@ import signal
 import time
 from collections import Counter
 
-from redstate.conversimple.runner import Supervisor, WorkerEvent
+from redstate.conversimple.runner import RestartFailed, Supervisor, WorkerEvent
 from redstate.demo.display import Display
+from redstate.demo.errors import DemoFailed
 
 # After which share of the conversations a worker is killed, and the next one is replaced.
 _KILL_AT, _REPLACE_AT = 0.2, 0.6
@@ -63,7 +64,9 @@ class Trouble:
         """Kill a worker, and later replace another, as the conversations go on. Ends when that is done."""
         numbers = sorted(supervisor.pids)
         await self._until(_KILL_AT)
-        victim = numbers[0]
+        victim = min(supervisor.pids, default=None)
+        if victim is None:
+            raise DemoFailed("there is no worker left to kill")
         with contextlib.suppress(ProcessLookupError):
             os.kill(supervisor.pids[victim], signal.SIGKILL)
         self._since = time.monotonic()
@@ -76,7 +79,10 @@ class Trouble:
         leaving = numbers[-1]
         self._display.note(f"Worker {leaving} is replaced (SIGTERM): it finishes its calls and hands over the rest")
         self._since = time.monotonic()
-        await supervisor.restart(leaving)
+        try:
+            await supervisor.restart(leaving)
+        except RestartFailed as error:
+            raise DemoFailed(f"worker {leaving} could not be replaced: {error}") from error
         self.replaced += 1
         self._display.note(f"Worker {leaving} was replaced after {time.monotonic() - self._since:.1f} s")
 

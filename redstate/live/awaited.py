@@ -182,7 +182,9 @@ class AsyncValue(_Awaited):
     async def extend(self, items: Iterable[Any]) -> None:
         """As ``list.extend``."""
         items = tuple(items)
-        if not await self._spliced(items):
+        if not items:
+            await self._state._record.nothing_to_do()
+        elif not await self._spliced(items):
             await self._change(lambda now: now.extend(items))
 
     async def insert(self, index: int, item: Any) -> None:

@@ -48,6 +48,8 @@ class Record(Protocol):
 
     def apply(self, call: Any) -> Any: ...
 
+    def nothing_to_do(self) -> None: ...
+
 
 class Source(Protocol):
     """The blocking state, as its live values see it."""

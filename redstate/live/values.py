@@ -112,6 +112,8 @@ class LiveDict(LiveMapping):
             self._change(lambda now: now.update(merged))
             for key in merged:
                 self._anchor.replaced(key)
+        else:
+            self._anchor.source._record.nothing_to_do()
 
     def __ior__(self, other: Any) -> Any:
         self.update(other)
@@ -265,6 +267,8 @@ class LiveList(list[Any]):
         items = tuple(items)
         if items:
             self._extend(items)
+        else:
+            self._anchor.source._record.nothing_to_do()
 
     def __iadd__(self, items: Any) -> Any:
         self.extend(items)

@@ -276,6 +276,7 @@ def test_a_worker_that_stops_hands_over_at_once_and_ends_nothing(
             stopping = next(process for process in started if process.pid == first.result["pid"])
             assert stopping.stdin is not None
             stopping.stdin.close()
+            await platform.wait_for_departure(next(one for one in platform.agents if one.id == first.agent))
             second = await platform.call("c1", "turn")
             assert second.result["turns"] == 2
             assert second.result["pid"] != first.result["pid"]

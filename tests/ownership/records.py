@@ -52,8 +52,11 @@ class Owners:
     def finish(self, call_id: str, token: int, answer: bytes = b'"done"', attempt: str = "a") -> str:
         return str(self.ask(toolcalls.finish(self.name(call_id), TTL_MS, token, attempt, answer)))
 
-    def post(self, call_id: str, token: int, request: bytes = b"{}") -> Begun:
-        begun: Begun = self.ask(toolcalls.post(self.name(call_id), TTL_MS, token, request))
+    def sent(self, call_id: str) -> None:
+        self.ask(toolcalls.sent(self.name(call_id)))
+
+    def post(self, call_id: str, request: bytes = b"{}") -> Begun:
+        begun: Begun = self.ask(toolcalls.post(self.name(call_id), TTL_MS, request))
         return begun
 
     def look(self, call_id: str) -> Begun | None:
@@ -61,7 +64,7 @@ class Owners:
         return begun
 
     def unfinished(self) -> list[tuple[int, bytes]]:
-        return list(self.ask(toolcalls.unfinished(self.key)))
+        return list(self.ask(toolcalls.unanswered(self.key)))
 
     def pen(self, call_id: str, deadline_us: int = FAR) -> CallPen:
         return CallPen(self.key, call_pen(self.id, call_id), deadline_us)

@@ -37,7 +37,17 @@ def test_a_call_is_run_once_and_its_answer_repeated(owners: Owners, token: int) 
 
 def test_beginning_and_finishing_can_be_repeated_when_their_answers_are_lost(owners: Owners, token: int) -> None:
     assert [owners.begin("k", token).verdict for _ in range(2)] == ["run", "run"]
-    assert [owners.finish("k", token) for _ in range(2)] == ["kept", "done"]
+    for name, verdict in (("bob", "again"), ("cid", "again"), ("dan", "spent")):
+        token = owners.claim(name, gone={"bob": "ann", "cid": "bob", "dan": "cid"}[name]).token
+        assert [owners.begin("k", token, attempt="b").verdict for _ in range(2)] == [verdict, verdict]
+    assert [owners.finish("k", token, attempt="b") for _ in range(2)] == ["kept", "done"]
+
+
+def test_a_call_that_is_left_again_takes_nothing_from_who_runs_it(owners: Owners, token: int) -> None:
+    owners.begin("k", token)
+    assert owners.post("k").verdict == "wait"
+    assert owners.finish("k", token) == "kept"
+    assert owners.post("k").verdict == "done"
 
 
 def test_the_next_owner_runs_what_was_not_finished(owners: Owners, token: int) -> None:
@@ -50,6 +60,9 @@ def test_the_next_owner_runs_what_was_not_finished(owners: Owners, token: int) -
     with pytest.raises(Fenced):
         owners.begin("other", token)
     assert owners.finish("k", newer, b'"second"', attempt="b") == "kept"
+    # Until it is known to have been sent, the next owner is to see to it.
+    assert [request for _, request in owners.unfinished()] == [b'{"n":1}']
+    owners.sent("k")
     assert owners.unfinished() == []
     assert owners.look("k").answer == b'"second"'  # type: ignore[union-attr]
 
@@ -62,7 +75,7 @@ def test_the_next_owner_learns_when_a_call_began(owners: Owners, token: int) -> 
 
 
 def test_a_call_that_was_not_begun_can_be_left_to_the_next_owner(owners: Owners, token: int) -> None:
-    owners.post("k", token, b'{"n":2}')
+    owners.post("k", b'{"n":2}')
     newer = owners.claim("bob", gone="ann").token
     assert [request for _, request in owners.unfinished()] == [b'{"n":2}']
     assert owners.begin("k", newer).verdict == "run"
@@ -100,6 +113,7 @@ def test_as_many_calls_as_stated_are_remembered(owners: Owners, token: int, raw:
     for number in range(REMEMBERED + 10):
         owners.begin(f"k{number}", token)
         owners.finish(f"k{number}", token)
+        owners.sent(f"k{number}")
     found = [owners.look(f"k{number}") is not None for number in range(REMEMBERED + 10)]
     assert found == [False] * 10 + [True] * REMEMBERED
     fields = [name for name in raw.hkeys(owners.key) if name[0] in "qQ"]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import redis
 import servers
 from agent_serving import stores
 from conversimple import tool, tool_async
 
+from redstate._keys import owners_key
 from redstate.conversimple import StatefulAgent
+from redstate.errors import RedstateError
 from redstate.testing import LocalPlatform, ToolCallFailed
 
 
@@ -150,8 +154,182 @@ def test_statistics_count_what_was_done(url: str, prefix: str) -> None:
             await platform.wait_for_responses("k", 2)
             with pytest.raises(ToolCallFailed):
                 await platform.call("c1", "who", {"no": "such"})
+            await until(lambda: not shop.statistics().calls_running, "the last call is over")
             seen = shop.statistics()
             assert (seen.conversations, seen.claims, seen.take_overs, seen.fenced) == (1, 1, 0, 0)
             assert (seen.calls_answered, seen.calls_failed, seen.calls_repeated, seen.calls_running) == (1, 1, 1, 0)
+
+    asyncio.run(scenario())
+
+
+class Slow(Shop):
+    """Its calls wait until the test lets them go on."""
+
+    lease = 1.0
+    gate: asyncio.Event
+    entered: asyncio.Event
+
+    @tool_async("waits")
+    async def wait(self) -> str:
+        type(self).entered.set()
+        await type(self).gate.wait()
+        return "waited"
+
+    @tool_async("counts")
+    async def count(self) -> int:
+        return await self.async_conversation().state.increment("n")
+
+
+def test_a_drain_hands_over_at_once_what_is_idle_and_finishes_what_runs(url: str, prefix: str) -> None:
+    async def scenario() -> None:
+        Slow.gate, Slow.entered = asyncio.Event(), asyncio.Event()
+        async with agents(url, prefix, Slow, Slow) as (platform, shops):
+            await shops[0].start()
+            for number in range(3):
+                await platform.start_conversation(f"c{number}")
+            await shops[1].start()
+            waiting = asyncio.create_task(platform.call("c0", "wait", call_id="waits"))
+            await Slow.entered.wait()
+            draining = asyncio.create_task(shops[0].drain(30))
+            await until(lambda: len(shops[1]._ownership.all()) == 2, "the others are taken over")
+            # Whoever is asked, the call gets there: the one that drains passes it on.
+            for agent in platform.agents * 2:
+                await platform.call("c1", "count", agent=agent, timeout=10)
+            assert not waiting.done()
+            Slow.gate.set()
+            assert (await waiting).result == "waited"
+            await draining
+            assert len(platform.responses("waits")) == 1
+            assert (await platform.call("c0", "count", timeout=10)).result == 1
+            assert await shops[1].async_conversation("c1").state.get("n", fresh=True) == 4
+            assert shops[0].statistics().fenced == 0
+
+    asyncio.run(scenario())
+
+
+def test_who_lost_one_conversation_of_several_passes_its_calls_on(url: str, prefix: str) -> None:
+    async def scenario() -> None:
+        Slow.gate, Slow.entered = asyncio.Event(), asyncio.Event()
+        async with agents(url, prefix, Slow, Slow) as (platform, (first, second)):
+            await first.start()
+            for conversation_id in ("c1", "c2"):
+                await platform.start_conversation(conversation_id)
+            await second.start()
+            await until(lambda: second._ownership.owner is not None, "the second is an owner")
+            # As if the first had stood still: its claim on one of them is taken from it.
+            former = first._ownership.owner
+            answer = await second._ownership._asked("c1", former)
+            second._ownership._settled("c1", answer)
+            for number in range(1, 5):
+                asked = platform.agents[number % 2]
+                assert (await platform.call("c1", "count", agent=asked, timeout=10)).result == number
+            assert (await platform.call("c2", "count")).result == 1
+            assert [first._ownership.all(), second._ownership.all()] == [["c2"], ["c1"]]
+
+    asyncio.run(scenario())
+
+
+def test_a_record_that_expired_is_let_go_of_and_not_begun_anew_by_the_next(url: str, prefix: str) -> None:
+    async def scenario() -> None:
+        Slow.gate, Slow.entered = asyncio.Event(), asyncio.Event()
+        async with agents(url, prefix, Slow, Slow) as (platform, (first, second)):
+            await first.start()
+            for conversation_id in ("c1", "c2"):
+                await platform.start_conversation(conversation_id)
+            with redis.Redis.from_url(url) as server:
+                server.delete(first.conversation("c1").key)
+            await until(lambda: first._ownership.all() == ["c2"], "it is let go of")
+            await second.start()
+            await first.stop()
+            await until(lambda: second._ownership.all() == ["c2"], "the other one is taken over")
+
+    asyncio.run(scenario())
+
+
+def test_an_agent_that_finds_the_server_empty_owns_its_conversations_again(url: str, prefix: str) -> None:
+    async def scenario() -> None:
+        Slow.gate, Slow.entered = asyncio.Event(), asyncio.Event()
+        async with agents(url, prefix, Slow) as (platform, (shop,)):
+            await shop.start()
+            await platform.start_conversation("c1")
+            await platform.call("c1", "count")
+            with redis.Redis.from_url(url) as server:
+                for key in server.scan_iter(f"{prefix}:*"):
+                    server.delete(key)
+            # (It may let go of what has no record first; the platform's next call finds an owner in any case.)
+            assert (await platform.call("c1", "count", timeout=10)).result == 1
+            await until(lambda: shop._ownership.all() == ["c1"], "it owns it")
+
+    asyncio.run(scenario())
+
+
+def test_a_stopped_agent_leaves_no_lease_behind(url: str, prefix: str) -> None:
+    async def scenario() -> None:
+        async with agents(url, prefix, Shop) as (_, (shop,)):
+            for _ in range(5):
+                await shop.start()
+                await shop.stop()
+            with redis.Redis.from_url(url) as server:
+                assert server.zcard(owners_key(prefix)) == 0
+            names = {task.get_name() for task in asyncio.all_tasks()}
+            assert "redstate-leases" not in names
+
+    asyncio.run(scenario())
+
+
+def test_a_timed_out_tool_writes_no_cached_value_either(url: str, prefix: str) -> None:
+    class Late(Shop):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.errors: list[str] = []
+            self.gate = threading.Event()
+
+        @tool("writes late")
+        def late(self) -> None:
+            self.gate.wait(30)
+            writes = [
+                lambda: self.set_cached("k", 1),
+                lambda: self.conversation().touch(),
+                lambda: self.conversation().state.set("a", 1, op_id="mine"),
+                lambda: self.get_store().customer("ada").update(a=1),
+            ]
+            for write in writes:
+                try:
+                    write()
+                except RedstateError as error:
+                    self.errors.append(type(error).__name__)
+
+    async def scenario() -> None:
+        async with agents(url, prefix, Late) as (platform, (shop,)):
+            await shop.start()
+            await platform.start_conversation("c1")
+            with pytest.raises(ToolCallFailed, match="timed out"):
+                await platform.call("c1", "late", tool_timeout=0.2)
+            shop.gate.set()
+            await until(lambda: len(shop.errors) == 4, "all are refused")
+            assert set(shop.errors) == {"DeadlineExceeded"}
+
+    asyncio.run(scenario())
+
+
+def test_serving_inside_a_tool_and_callbacks_after_it_keep_the_owners_token(url: str, prefix: str) -> None:
+    seen: list[int | None] = []
+
+    class Nested(Shop):
+        @tool("looks")
+        def look(self) -> None:
+            with self.serving("c1"):
+                seen.append(self.fencing_token)
+            seen.append(self.fencing_token)
+
+    async def scenario() -> None:
+        async with agents(url, prefix, Nested) as (platform, (shop,)):
+            shop.on_tool_completed(lambda call_id, result: seen.append(shop.fencing_token))
+            await shop.start()
+            await platform.start_conversation("c1")
+            await platform.call("c1", "look")
+            await until(lambda: len(seen) == 3, "the callback has run")
+            assert len(set(seen)) == 1
+            assert seen[0]
 
     asyncio.run(scenario())

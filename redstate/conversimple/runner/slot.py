@@ -12,6 +12,10 @@ Launch = Callable[[int, bool], WorkerProcess]
 Tell = Callable[..., None]
 
 
+# How long a replacement waits for a worker that is about to start again anyhow, in seconds.
+_PATIENCE = 60.0
+
+
 class Slot:
     """Keeps a worker running: restarts one that ended, and replaces one on demand.
 
@@ -94,7 +98,7 @@ class Slot:
     async def _until_ready(self) -> bool:
         waits = [asyncio.ensure_future(event.wait()) for event in (self.ready, self._forgone)]
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()

@@ -30,6 +30,7 @@ logger = logging.getLogger("redstate.conversimple.runner")
 _REPORT_EVERY = 1.0
 _SAMPLE_EVERY = 0.1  # of the event loop's lag
 _LAST_RESORT = 5.0  # seconds after the grace period when a worker without a parent ends anyhow
+_THREADS_WITHIN = 1.0  # seconds that threads of tools have to end when all else has
 
 
 def main() -> int:
@@ -93,10 +94,24 @@ async def _serve(serving: Serving, settings: WorkerSettings, reports: Reports) -
     await serving.drain()
     reporting.cancel()
     reports.send("report", loop_lag=0.0, **serving.figures())
+    _end_by(_THREADS_WITHIN, 0 if given_up is None else UNAVAILABLE)
     if given_up is not None:
         reason = f"agent {given_up} lost its connection to the platform for good"
         return reports.failed(reason, "See the log; the platform may refuse the API key now", UNAVAILABLE)
     return 0
+
+
+def _end_by(seconds: float, status: int) -> None:
+    """End the process in any case: the thread of a tool that timed out may go on, and Python waits for it."""
+
+    def end() -> None:
+        logger.warning("a thread of a tool goes on; the worker ends without it")
+        logging.shutdown()
+        os._exit(status)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 async def _started(serving: Serving, stop: asyncio.Event) -> bool:
