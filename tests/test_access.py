@@ -68,14 +68,21 @@ def everything_of_an_agent(store: Store) -> None:
     record.ask(hooks.done(record.key, 60_000, "hshop:started", f"{token:016d}a"))
     assert record.ask(hooks.claim(record.key, 60_000, "hshop:started", f"{token:016d}b", 15.0)) == "done"
     assert record.ask(toolcalls.begin(call, 60_000, token, "a", b"{}")).verdict == "run"
-    assert [request for _, request in record.ask(toolcalls.unfinished(record.key))] == [b"{}"]
+    assert [request for _, request in record.ask(toolcalls.unanswered(record.key))] == [b"{}"]
+    assert record.ask(toolcalls.post(call, 60_000, b"{}")).verdict == "wait"
     assert record.ask(toolcalls.finish(call, 60_000, token, "a", b"[]")) == "kept"
     assert record.ask(toolcalls.look(call)).answer == b"[]"
+    record.ask(toolcalls.sent(call))
     assert record.ask(ownership.alive(prefix, "owner"))
+    assert record.ask(ownership.owner_of(record.key)) == "owner"
+    record.ask(ownership.notify(prefix, "owner", "c2"))
+    assert record.ask(ownership.mail(prefix, "owner")) == ["c2"]
+    record.ask(ownership.read_mail(prefix, "owner", ["c2"]))
     record.ask(ownership.leave(prefix, "owner"))
     assert record.ask(ownership.holdings(prefix, "owner")) == {"c2": "shop"}
     assert record.ask(ownership.claim(record.key, 60_000, "heir", gone="owner")).verdict == "taken"
     record.ask(ownership.drop(prefix, "owner", "c2"))
+    record.ask(ownership.drop_all(prefix, "owner"))
     record.ask(ownership.forget(prefix, "owner"))
     assert record.ask(ownership.release(record.key, "heir"))
 
