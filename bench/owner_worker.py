@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from typing import Any
 
 import redstate
 from redstate.conversimple._ownership import Ownership
@@ -21,9 +22,8 @@ async def main() -> None:
     url, count, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     async with redstate.AsyncStore.from_url(url) as store:
         statistics = AgentStatistics()
-        owner = Ownership(
-            Stores(None, store), "bench", _LEASE, won=lambda claim: None, lost=lambda one: None, statistics=statistics
-        )
+        quiet: dict[str, Any] = dict.fromkeys(("won", "lost", "expired", "mail"), lambda what: None)
+        owner = Ownership(Stores(None, store), "bench", _LEASE, **quiet, statistics=statistics)
         owner.open(takes_over=True)
         await owner.join()
         for first in range(0, count, 500):

@@ -27,7 +27,7 @@ if held then
   local answer = '4 ' .. string.format('%.0f', math.ceil((lease - now) / 1000))
   return answer
 end
--- @include cache_expires
+-- @include may_expire
 call('HSET', KEYS[1], 'n', args[1], 'l', string.format('%.0f', now + args[2] * 1000))
 if call('PTTL', KEYS[1]) < tonumber(args[2]) then call('PEXPIRE', KEYS[1], args[2]) end
 return '3'

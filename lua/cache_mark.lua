@@ -8,7 +8,7 @@
 local call, args = redis.call, ARGV
 local value = call('HGET', KEYS[1], 'm')
 if value and (#value ~= 32 or string.find(value, '%X')) then return redis.error_reply('RSCORRUPT mark') end
--- @include cache_expires
+-- @include may_expire
 if not value then
   value = args[1]
   call('HSET', KEYS[1], 'm', value)

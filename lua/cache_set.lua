@@ -8,7 +8,7 @@
 -- not returned yet, so both orders are right.
 local call, args = redis.call, ARGV
 -- @include cache_now
--- @include cache_expires
+-- @include may_expire
 -- @include cache_permissions
 -- @include cache_write
 -- @include cache_announce

@@ -11,7 +11,7 @@ local rec = call('HMGET', KEYS[1], 'n', 'l', 'i')
 if rec[3] == args[1] then return '1' end
 -- @include cache_now
 if rec[1] ~= args[1] or not rec[2] or rec[2] <= now then return '0' end
--- @include cache_expires
+-- @include may_expire
 -- @include cache_permissions
 -- @include cache_write
 -- @include cache_announce

@@ -12,7 +12,7 @@ local rec = call('HMGET', KEYS[1], 'v', 'f', args[2], 'q', args[3])
 -- @include fence
 if rec[2] and args[4] < rec[2] then return redis.error_reply('RSFENCED ' .. rec[2]) end
 -- @include clock
--- @include cache_expires
+-- @include may_expire
 local journal, run = rec[3], args[5] .. ' ' .. args[6] .. ' '
 local value, written
 if journal and string.sub(journal, 1, 13) == '9999999999cd ' then

@@ -21,7 +21,7 @@ else
     value = 'lost'
   else
     -- @include clock
-    -- @include cache_expires
+    -- @include may_expire
     call('HSET', KEYS[1], args[2], '9999999999cd ' .. now .. ' ' .. args[6] .. '|9999999999')
     -- @include expires_later
   end

@@ -20,7 +20,7 @@ elseif rec[3] == args[2] and rec[2] then
 elseif rec[3] and rec[3] ~= args[3] then
   value = 'owned ' .. rec[3]
 else
-  -- @include cache_expires
+  -- @include may_expire
   local token = now
   if rec[3] and rec[2] and args[4] == '1' then
     token, value = rec[2], 'mine'

@@ -5,7 +5,7 @@
 -- ERRORS
 -- COST    O(1)
 local call, args = redis.call, ARGV
--- @include cache_expires
+-- @include may_expire
 call('HSET', KEYS[1], args[2], args[3])
 -- @include expires_later
 local value = '1'

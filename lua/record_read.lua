@@ -1,5 +1,5 @@
--- record_read: everything in the record but journals, owner and the marks of hooks, with the server's time in microseconds and
--- how many milliseconds the record still lives, all of one moment.
+-- record_read: everything in the record but journals, owner and the marks of hooks, with the server's time in
+-- microseconds and how many milliseconds the record still lives, all of one moment.
 -- KEYS    1 record
 -- ARGV
 -- RETURNS now ttl_ms field_and_value...

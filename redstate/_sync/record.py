@@ -171,12 +171,11 @@ class Record:
                 if copies.connected:
                     self._landed(call, reply, flight, self.ttl_ms if ttl_ms is None else ttl_ms)
                 return call.parse(reply)
-            copies.crash(flight, call.key)
             error = mutation_error(reply, call, operation, expected_version)
         except ValueError:
-            copies.crash(flight, call.key)
             # A number that is none can only come out of the record.
-            raise CorruptState(f"{call.key} holds bytes that redstate did not write", key=call.key, field="") from None
+            error = CorruptState(f"{call.key} holds bytes that redstate did not write", key=call.key, field="")
+        copies.crash(flight, call.key)
         raise error if scope is None else scope.refused(operation, error)
 
     def _named(self, key: str, op_id: str | None, scope: Scope | None) -> Operation | None:

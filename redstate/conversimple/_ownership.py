@@ -63,7 +63,8 @@ class Ownership:
         agent_name: what the agents of this kind are called in all processes.
         lease: seconds.
         won: is told of each conversation when it becomes the agent's.
-        lost: is told of each that it is no longer.
+        lost: is told of each that is another's from now on.
+        expired: is told of each that is there no more.
         mail: is told of those that somebody has left a tool call for.
         statistics: where claims are counted.
     """
@@ -76,6 +77,7 @@ class Ownership:
         *,
         won: Callable[[Claim], None],
         lost: Callable[[str], None],
+        expired: Callable[[str], None],
         mail: Callable[[Claim], None],
         statistics: AgentStatistics,
     ) -> None:
@@ -84,6 +86,7 @@ class Ownership:
         self._lease = lease
         self._won = won
         self._lost = lost
+        self._expired = expired
         self._mail = mail
         self._statistics = statistics
         self._kind = hashlib.blake2b(agent_name.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
@@ -218,8 +221,8 @@ class Ownership:
         for claim in [self._held[one] for one in busy if one in self._held]:
             await self._keep(claim, former)
         for conversation_id in idle:
-            del self._held[conversation_id]
-            self._part_with(conversation_id)
+            if self._held.pop(conversation_id, None) is not None:
+                self._part_with(conversation_id)
         self._statistics.conversations = len(self._held)
         await self._stores.ask(ownership.leave(self._stores.prefix, former))
 
@@ -314,7 +317,7 @@ class Ownership:
             return
         del self._held[claim.conversation_id]
         self._statistics.conversations = len(self._held)
-        self._lost(claim.conversation_id)
+        self._expired(claim.conversation_id)
 
     def _follow(self, owner: str, work: Awaitable[bool]) -> None:
         async def follow() -> None:
@@ -470,8 +473,9 @@ class Ownership:
             except RedstateError as error:
                 logger.warning("what this worker owned could not be claimed again yet: %s", error)
                 await asyncio.sleep(self._lease / 8)
-        await self._forget(lapsed)
-        return True
+        if not left:
+            await self._forget(lapsed)
+        return not left
 
     async def _keep(self, claim: Claim, former: str) -> None:
         """Own a conversation under a new name, as long as nobody was quicker."""

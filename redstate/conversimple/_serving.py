@@ -45,6 +45,7 @@ class Serving:
             agent.lease,
             won=self._won,
             lost=self._lost,
+            expired=self._let_go,
             mail=self._mail,
             statistics=agent._statistics,
         )
@@ -150,12 +151,15 @@ class Serving:
         self.background.start(self._go_on_with_calls(claim))
 
     def _lost(self, conversation_id: str) -> None:
-        """Another worker has the conversation: this one was thought dead."""
-        self._agent._lifecycle.lose(conversation_id)
-        self._agent.registered_conversations.discard(conversation_id)
+        """Another worker has the conversation, or will have it."""
+        self._let_go(conversation_id)
         if not self.ownership.all():
             # The platform goes on asking whoever has registered tools. A new connection has registered none.
             self.background.start(self._connect_anew())
+
+    def _let_go(self, conversation_id: str) -> None:
+        self._agent._lifecycle.lose(conversation_id)
+        self._agent.registered_conversations.discard(conversation_id)
 
     async def _connect_anew(self) -> None:
         connection = self._agent.connection

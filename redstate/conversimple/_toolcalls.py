@@ -64,7 +64,7 @@ class ToolCalls:
         key = request.key
         if key in self._agent._tool_tasks:
             logger.debug("ignored a duplicate of the running call %r", request.call_id)
-            if key in self._quiet:
+            if key in self._quiet and request.begun_us is None:
                 self._again.add(key)
             return
         if self._draining:

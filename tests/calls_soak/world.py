@@ -84,7 +84,8 @@ async def running(server: RunningServer, folder: Path, *, proxied: bool = True) 
                 workers=WORKERS,
                 url=proxy.url if proxied else server.url,
                 platform_url=platform.url,
-                environment={"REDSTATE_KEY_PREFIX": PREFIX, "SOAK_SERVER": server.url},
+                # A stop of several seconds must not end the changes that were on their way.
+                environment={"REDSTATE_KEY_PREFIX": PREFIX, "SOAK_SERVER": server.url, "REDSTATE_TIMEOUT": "20"},
                 output=output.fileno(),
             )
             # Workers are killed all the time here, and shall be there again soon.
