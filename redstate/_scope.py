@@ -10,13 +10,13 @@ that were made before are answered from the journal, and only what is missing is
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from contextvars import ContextVar
 from enum import Enum
 
 from redstate import _keys
 from redstate._call import guards
-from redstate._transactions import whose
 from redstate._writers import FIRST_SEQUENCE, Operation
 from redstate.errors import ConflictError, DeadlineExceeded, RedstateError, StaleOperation, StoreError
 
@@ -65,7 +65,7 @@ class CallPen:
             DeadlineExceeded: the call was answered as timed out.
         """
         with self._lock:
-            returned = self._returned.get((key, whose())) if self._returned else None
+            returned = self._returned.get((key, _whose())) if self._returned else None
             if returned:
                 sequence = returned.pop(0)
             else:
@@ -95,7 +95,15 @@ class CallPen:
         Without this, how often a change met others' would decide on the names of all that follow.
         """
         with self._lock:
-            self._returned.setdefault((operation.key, whose()), []).append(operation.sequence)
+            self._returned.setdefault((operation.key, _whose()), []).append(operation.sequence)
+
+
+def _whose() -> object:
+    """The task that runs, or the thread; as an object, since the number of one that ended is soon another's."""
+    try:
+        return asyncio.current_task() or threading.current_thread()
+    except RuntimeError:
+        return threading.current_thread()
 
 
 class Scope:

@@ -98,6 +98,7 @@ def every_call() -> list[Mutation[Any] | Query[Any]]:
         toolcalls.post(TOOL_CALL, 1000, b"{}"),
         toolcalls.finish(TOOL_CALL, 1000, 1, "a" * 32, b"[]"),
         toolcalls.unanswered(KEY),
+        toolcalls.sent(TOOL_CALL),
         Commit().expect("sa", b"1").set("sa", b"2").delete("sb").stamp("t").call(codec.limits, KEY),
         cart.add(codec.limits, KEY, "sku", 1, Decimal("1.5")),
         cart.add(codec.limits, KEY, "sku", 1, None),

@@ -335,8 +335,8 @@ class AsyncCache:
             self._record.copies.complete(fill, kept)
 
     async def _change(self, name: str, call: Query[T]) -> T:
-        refuse_late(name)
         """Change a key or a tag at the server, and have this process's reads see it from now on."""
+        refuse_late(name)
         try:
             return await self._record.ask(call)
         finally:

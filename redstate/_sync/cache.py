@@ -334,8 +334,8 @@ class Cache:
             self._record.copies.complete(fill, kept)
 
     def _change(self, name: str, call: Query[T]) -> T:
-        refuse_late(name)
         """Change a key or a tag at the server, and have this process's reads see it from now on."""
+        refuse_late(name)
         try:
             return self._record.ask(call)
         finally:

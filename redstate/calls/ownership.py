@@ -185,6 +185,12 @@ def drop_all(prefix: str, owner: str) -> Query[None]:
     return Query(key, ("PEXPIRE", key, "0"), lambda reply: None)
 
 
+def holds(prefix: str, owner: str) -> Query[bool]:
+    """Whether there is any such note."""
+    key = _keys.holdings_key(prefix, owner)
+    return Query(key, ("HLEN", key), lambda reply: int(reply) > 0)
+
+
 def holdings(prefix: str, owner: str) -> Query[dict[str, str]]:
     """What an owner holds: conversations, each with the kind of agent that serves it."""
     key = _keys.holdings_key(prefix, owner)

@@ -15,6 +15,7 @@ from redstate._call import Query
 _BEGIN = _scripts.load("call_begin")
 _FINISH = _scripts.load("call_finish")
 _OPEN = _scripts.load("call_open")
+_SENT = _scripts.load("call_sent")
 
 REMEMBERED = 64
 REMEMBERED_FOR = 3_600.0
@@ -133,8 +134,9 @@ def finish(name: CallName, ttl_ms: int, token: int, attempt: str, answer: bytes)
 
 
 def sent(name: CallName) -> Query[None]:
-    """The answer was sent, so the next owner need not see to it."""
-    return Query(name.key, ("HDEL", name.key, name.run), lambda reply: None)
+    """The answer was sent, so the next owner need not see to it; nothing where there is none yet."""
+    words = (*_SENT.evalsha, name.key, name.journal, name.run)
+    return Query(name.key, words, lambda reply: None, name.journal, _SENT)
 
 
 def unanswered(key: str) -> Query[list[tuple[int, bytes]]]:

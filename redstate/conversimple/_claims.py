@@ -52,6 +52,8 @@ class HookClaims:
         """Be a claimant of its own, in a forked process as in a new one."""
         # A claim whose answer was lost is known by it as this agent's own.
         self._name = uuid4().hex
+        # Whose the hooks are that run here.
+        self._mine: dict[tuple[str, str], str] = {}
         self._leaving = asyncio.Event()
 
     async def claim(self, hook: str, conversation_id: str) -> bool | None:
@@ -69,7 +71,12 @@ class HookClaims:
             if await self.pause(between(pause / 2, pause)):
                 return None
             pause = min(pause * 2, _LONGEST_PAUSE)
-        return None if verdict == "fenced" else verdict == "run"
+        if verdict == "fenced":
+            return None
+        if verdict == "run":
+            # It stays this claimant's, also where the agent stops meanwhile and owns nothing any more.
+            self._mine[hook, conversation_id] = self._claimant(conversation_id)
+        return verdict == "run"
 
     @contextlib.asynccontextmanager
     async def held(self, hook: str, conversation_id: str) -> AsyncIterator[None]:
@@ -88,7 +95,8 @@ class HookClaims:
             RedstateError: the store could not be told; another process runs the hook again when the lease is over.
         """
         record, field = self._stores.record(conversation_id), hook_field(self._agent_name, hook)
-        call = hooks.done(record.key, record.ttl_ms, field, self._claimant(conversation_id))
+        claimant = self._mine.pop((hook, conversation_id), None) or self._claimant(conversation_id)
+        call = hooks.done(record.key, record.ttl_ms, field, claimant)
         await self.insist(lambda: self._stores.ask(call))
 
     async def insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -141,7 +149,7 @@ class HookClaims:
 
     async def _ask(self, hook: str, conversation_id: str) -> hooks.Verdict:
         record, field = self._stores.record(conversation_id), hook_field(self._agent_name, hook)
-        claimant = self._claimant(conversation_id)
+        claimant = self._mine.get((hook, conversation_id)) or self._claimant(conversation_id)
         return await self._stores.ask(hooks.claim(record.key, record.ttl_ms, field, claimant, self.lease))
 
     def _claimant(self, conversation_id: str) -> str:

@@ -268,6 +268,8 @@ class Lifecycle:
             hooks.over = True
             return
         await self._run_last(conversation_id, hooks)
+        if not hooks.end_known and not self._agent._ownership.held(conversation_id):
+            hooks.over = True
         if hooks.end_known:
             await self._told(ENDED, conversation_id, self._agent._ownership.release(conversation_id))
 

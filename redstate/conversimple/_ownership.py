@@ -8,6 +8,8 @@ with a higher token, and what it still sends is refused.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import hashlib
 import logging
 import secrets
@@ -19,6 +21,7 @@ from redstate._keys import hook_field
 from redstate.calls import ownership
 from redstate.calls.ownership import ClaimAnswer
 from redstate.conversimple._membership import Membership, membership_of
+from redstate.conversimple._retry import insist
 from redstate.conversimple._statistics import AgentStatistics
 from redstate.conversimple._stores import Stores
 from redstate.errors import RedstateError
@@ -33,8 +36,14 @@ _AT_ONCE = 64
 _YIELD = 0.1
 # How many conversations are remembered that are over, and that went to others.
 _REMEMBERED = 10_000
+# For how long the store is asked for what this agent owned before its lease ended, in seconds.
+_COME_BACK_WITHIN = 60.0
 # How many of its records an agent looks at with each renewal of its lease, whether they are there still.
 _LOOKED_AT = 8
+
+
+class _Stopped(Exception):
+    """The agent has stopped, and is no owner any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +108,11 @@ class Ownership:
         self._over: dict[str, None] = {}
         self._ending: set[str] = set()
         self._closed = False
-        # Whether it goes on owning something although it is closed.
-        self._keeping = False
+        # Whether it goes on owning something although it is closed, and whether it owns nothing any more.
+        self._keeping = self._left = False
         self._peers: tuple[str, ...] = ()
-        # Its names as an owner, lately.
-        self._names: dict[str, None] = {}
+        # Its names as an owner that records may stand under, the present one last.
+        self._names: list[str] = []
         # What this agent owned since it started, and another does now.
         self._former: dict[str, None] = {}
         self._looked_at = 0
@@ -115,6 +124,11 @@ class Ownership:
         """The claim, if the agent owns the conversation as far as it knows."""
         return self._held.get(conversation_id) if conversation_id else None
 
+    @property
+    def closed(self) -> bool:
+        """Whether the agent stops, or has stopped."""
+        return self._closed
+
     def is_over(self, conversation_id: str | None) -> bool:
         """Whether a claim failed because the conversation has ended."""
         return conversation_id in self._over
@@ -125,7 +139,7 @@ class Ownership:
 
     def open(self, *, takes_over: bool) -> None:
         """Claim, the first time or after ``leave``; ``takes_over`` is whether to take what others leave, too."""
-        self._closed = self._keeping = False
+        self._closed = self._keeping = self._left = False
         self._former.clear()
         self.takes_over = takes_over
 
@@ -134,6 +148,8 @@ class Ownership:
         while not self._closed:
             try:
                 await self._joined()
+                return
+            except _Stopped:
                 return
             except RedstateError as error:
                 logger.warning("the store could not be asked for what other workers have left: %s", error)
@@ -145,7 +161,8 @@ class Ownership:
         Each agrees with the others on whom it falls to (rendezvous hashing), so that they share; it need not be there.
         """
         if conversation_id not in self._held and not self._closed:
-            await self._joined()
+            with contextlib.suppress(_Stopped):
+                await self._joined()
             if not self._falls_here(conversation_id):
                 await asyncio.sleep(between(_YIELD / 2, _YIELD))
 
@@ -160,6 +177,8 @@ class Ownership:
             RedstateError: the store could not tell.
         """
         claim = self._held.get(conversation_id)
+        if self._left:
+            return None
         if ending:
             self._ending.add(conversation_id)
         if claim is not None or (self._closed and not ending):
@@ -180,9 +199,7 @@ class Ownership:
         Raises:
             RedstateError: the store could not be told; nobody else claims a conversation that is over.
         """
-        claim = self._held.pop(conversation_id, None)
-        self._ending.discard(conversation_id)
-        self._statistics.conversations = len(self._held)
+        claim = self._drop(conversation_id)
         if claim is not None and self.owner is not None:
             await self._stores.ask(ownership.release(claim.key, self.owner))
             await self._stores.ask(ownership.drop(self._stores.prefix, self.owner, conversation_id))
@@ -191,8 +208,7 @@ class Ownership:
         """The conversation is another's: a change of it was refused for that, or a claim."""
         if self._held.get(claim.conversation_id) is not claim:
             return
-        del self._held[claim.conversation_id]
-        self._statistics.conversations = len(self._held)
+        self._drop(claim.conversation_id)
         self._statistics.fenced += 1
         logger.warning(
             "conversation %r was taken over by another worker",
@@ -205,26 +221,54 @@ class Ownership:
         """Claim nothing more; what is held stays so until ``hand_over`` or ``leave``."""
         self._closed = True
 
-    async def hand_over(self, busy: Collection[str]) -> None:
+    async def hand_over(self, busy: Callable[[], Collection[str]]) -> None:
         """Leave to others at once what is not busy, and keep the rest, under another name.
 
+        Args:
+            busy: tells what is, at any moment.
+
         Raises:
-            RedstateError: the store could not do it.
+            RedstateError: the store could not do it; it can be tried again.
         """
-        idle = [one for one in self._held if one not in busy]
         former = self.owner
-        if not idle or former is None:
+        if former is None or not [one for one in self._held if one not in busy()]:
             return
         self._keeping = True
+        with contextlib.suppress(_Stopped):
+            await self._rename(former)
+            await self._part_with_idle(busy)
+
+    async def _part_with_idle(self, busy: Callable[[], Collection[str]]) -> None:
+        kept: set[str] = set()
+        # One can become busy meanwhile, by its end.
+        while more := [one for one in {*busy(), *self._ending} if one in self._held and one not in kept]:
+            kept.update(more)
+            await asyncio.gather(*[self._keep(self._held[one]) for one in more])
+        for conversation_id in [one for one in self._held if one not in kept]:
+            self._drop(conversation_id)
+            self._part_with(conversation_id)
+        await self._leave_names(but=self.owner)
+
+    async def _rename(self, former: str) -> None:
+        """Be an owner under a new name; under the former one still, where that fails."""
         self.owner = self._joining = None
-        await self._joined()
-        for claim in [self._held[one] for one in busy if one in self._held]:
-            await self._keep(claim, former)
-        for conversation_id in idle:
-            if self._held.pop(conversation_id, None) is not None:
-                self._part_with(conversation_id)
-        self._statistics.conversations = len(self._held)
-        await self._stores.ask(ownership.leave(self._stores.prefix, former))
+        try:
+            await self._joined()
+        except BaseException:
+            if self.owner is None and not self._left:
+                self.owner = former
+            raise
+
+    async def _leave_names(self, but: str | None = None) -> None:
+        """Leave to others what stands under this agent's names."""
+        prefix = self._stores.prefix
+        for name in [one for one in self._names if one != but]:
+            # One that holds nothing is just forgotten.
+            held = await self._stores.ask(ownership.holds(prefix, name), timeout=self._lease)
+            call = (ownership.leave if held else ownership.forget)(prefix, name)
+            await self._stores.ask(call, timeout=self._lease)
+            if name in self._names:
+                self._names.remove(name)
 
     def was_mine(self, conversation_id: str | None) -> bool:
         """Whether the platform may still ask this agent for a conversation that is another's now."""
@@ -246,23 +290,20 @@ class Ownership:
 
     async def leave(self) -> None:
         """Leave everything that is held to others, at once."""
-        self._closed = True
+        self._closed = self._left = True
+        self._keeping = False
         joining = () if self._joining is None else (self._joining,)
         for task in (*self._claiming.values(), *self._following.values(), *joining):
             task.cancel()
         if self._membership is not None:
             self._membership.remove(self)
-        owner, self.owner, self._joining = self.owner, None, None
-        # One that has held nothing, or let go of all, is just forgotten.
-        held = bool(self._held or self._claiming)
-        self._held.clear()
+        self.owner = self._joining = None
+        for conversation_id in list(self._held):
+            self._drop(conversation_id)
+            self._expired(conversation_id)
         self._ending.clear()
-        self._statistics.conversations = 0
-        if owner is None:
-            return
         try:
-            call = (ownership.leave if held else ownership.forget)(self._stores.prefix, owner)
-            await self._stores.ask(call, timeout=self._lease)
+            await self._leave_names()
         except RedstateError as error:
             # Its lease ends all the same, a little later.
             logger.warning("the other workers could not be told that this one goes: %s", error)
@@ -271,7 +312,7 @@ class Ownership:
 
     def lapsed(self, owner: str) -> None:
         """The lease ended: be a new owner, and keep what nobody else has taken."""
-        if owner == self.owner and owner not in self._following:
+        if owner == self.owner and owner not in self._following and not self._left:
             logger.warning(
                 "this worker gave no sign of life for its lease of %g s; what it owned may be others' by now",
                 self._lease,
@@ -288,24 +329,27 @@ class Ownership:
             self._follow("-", self._look_around(self.owner))
         if not self._closed:
             for owner in beat.gone:
-                if owner != self.owner and owner not in self._following:
+                if owner not in self._names and owner not in self._following and self._may_follow(owner):
                     self._follow(owner, self._take_over(owner))
 
     async def _look_around(self, owner: str) -> bool:
         """See to calls that were left for this agent, and to a few of its records: whether they are there still."""
         prefix = self._stores.prefix
         mail = await self._stores.ask(ownership.mail(prefix, owner))
+        for conversation_id in mail:
+            if (claim := self._held.get(conversation_id)) is not None:
+                self._mail(claim)
         if mail:
             await self._stores.ask(ownership.read_mail(prefix, owner, mail))
-            for conversation_id in mail:
-                if (claim := self._held.get(conversation_id)) is not None:
-                    self._mail(claim)
         held = list(self._held.values())
         self._looked_at = self._looked_at if self._looked_at < len(held) else 0
         for claim in held[self._looked_at : self._looked_at + _LOOKED_AT]:
             found = await self._stores.ask(ownership.owner_of(claim.key))
-            # One that still stands under an earlier name of this agent's is about to be kept.
-            if found not in self._names and self._held.get(claim.conversation_id) is claim:
+            if found == self.owner or self._held.get(claim.conversation_id) is not claim:
+                continue
+            if found in self._names:
+                await self._keep(claim)
+            else:
                 self._miss(claim, found)
         self._looked_at += _LOOKED_AT
         return True
@@ -315,17 +359,24 @@ class Ownership:
         if found is not None:
             self.lose(claim)
             return
-        del self._held[claim.conversation_id]
-        self._statistics.conversations = len(self._held)
+        self._drop(claim.conversation_id)
         self._expired(claim.conversation_id)
+
+    def _drop(self, conversation_id: str) -> Claim | None:
+        claim = self._held.pop(conversation_id, None)
+        self._ending.discard(conversation_id)
+        self._statistics.conversations = len(self._held)
+        return claim
 
     def _follow(self, owner: str, work: Awaitable[bool]) -> None:
         async def follow() -> None:
             done = False
             try:
                 done = await work
-            except RedstateError as error:
-                logger.warning("what an owner left could not be taken over yet: %s", error)
+            except* RedstateError as failures:
+                logger.warning("what an owner left could not be taken over yet: %s", failures.exceptions[0])
+            except* _Stopped:
+                done = True
             if not done:
                 # What is left is for agents of another kind, which may come yet; or the store failed.
                 await asyncio.sleep(self._lease / 2)
@@ -349,18 +400,21 @@ class Ownership:
         owner = f"{secrets.token_hex(8)}.{self._kind if self.takes_over else '-'}"
         self._membership = membership_of(self._stores, self._lease)
         beat = await self._membership.join(owner)
-        if self._closed and not self._ending and not self._keeping:
+        if self._left or (self._closed and not self._ending and not self._keeping):
             # It stopped meanwhile. (To see to an end it joins all the same.)
             await self._stores.ask(ownership.forget(self._stores.prefix, owner))
-            raise asyncio.CancelledError
+            raise _Stopped
         self.owner = owner
-        _remember(self._names, owner)
+        self._names.append(owner)
         self.heard(beat)
         self._membership.add(self)
         return owner
 
     async def _claim(self, conversation_id: str) -> Claim | None:
-        answer = await self._asked(conversation_id, "")
+        try:
+            answer = await self._asked(conversation_id, "")
+        except _Stopped:
+            return None
         if answer.verdict == "owned" and self._may_follow(answer.owner) and not await self._alive(answer.owner):
             answer = await self._asked(conversation_id, answer.owner)
         if answer.verdict == "ended":
@@ -377,7 +431,18 @@ class Ownership:
     async def _asked(
         self, conversation_id: str, gone: str, *, comes_back: bool = False, must_exist: bool = False
     ) -> ClaimAnswer:
-        owner, record, prefix = await self._joined(), self._stores.record(conversation_id), self._stores.prefix
+        owner = await self._joined()
+        answer = await self._asked_as(owner, conversation_id, gone, comes_back=comes_back, must_exist=must_exist)
+        while answer.won and not self._left and (now := await self._joined()) != owner:
+            # It got another name meanwhile, and the record stands under the former one.
+            answer = await self._asked_as(now, conversation_id, owner, comes_back=True, must_exist=must_exist)
+            owner = now
+        return answer
+
+    async def _asked_as(
+        self, owner: str, conversation_id: str, gone: str, *, comes_back: bool, must_exist: bool
+    ) -> ClaimAnswer:
+        record, prefix = self._stores.record(conversation_id), self._stores.prefix
         # Noted first: what is owned and not noted would wait for the platform to ask somebody for it.
         await self._stores.ask(ownership.hold(prefix, owner, record.ttl_ms, conversation_id, self._agent_name))
         call = ownership.claim(
@@ -402,7 +467,9 @@ class Ownership:
     def _settled(self, conversation_id: str, answer: ClaimAnswer) -> Claim | None:
         if not answer.won or (self._closed and conversation_id not in self._ending):
             return None
-        record = self._stores.record(conversation_id)
+        record, held = self._stores.record(conversation_id), self._held.get(conversation_id)
+        if held is not None and held.token == answer.token:
+            return held
         # Also where it was this agent's already, as far as the store knows: the answer to its claim was lost.
         taken = answer.verdict != "new"
         claim = Claim(conversation_id, record.key, record.ttl_ms, answer.token, taken)
@@ -456,40 +523,42 @@ class Ownership:
                     answer = await self._asked(conversation_id, gone, must_exist=True)
                     self._settled(conversation_id, answer)
 
-        await asyncio.gather(*[take_in_turn() for _ in range(min(_AT_ONCE, len(conversations)))])
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(_AT_ONCE, len(conversations))):
+                tasks.create_task(take_in_turn())
 
     async def _forget(self, gone: str) -> None:
         await self._stores.ask(ownership.drop_all(self._stores.prefix, gone))
         await self._stores.ask(ownership.forget(self._stores.prefix, gone))
 
     async def _come_back(self, lapsed: str) -> bool:
-        self.owner = self._joining = None
-        left = dict(self._held)
-        while left and not self._closed:
-            conversation_id, claim = next(iter(left.items()))
-            try:
-                await self._keep(claim, lapsed)
-                del left[conversation_id]
-            except RedstateError as error:
-                logger.warning("what this worker owned could not be claimed again yet: %s", error)
-                await asyncio.sleep(self._lease / 8)
-        if not left:
-            await self._forget(lapsed)
-        return not left
+        await self._rename(lapsed)
+        for claim in list(self._held.values()):
+            await insist(functools.partial(self._keep, claim), _COME_BACK_WITHIN)
+        await self._leave_names(but=self.owner)
+        return True
 
-    async def _keep(self, claim: Claim, former: str) -> None:
-        """Own a conversation under a new name, as long as nobody was quicker."""
-        if self._held.get(claim.conversation_id) is not claim:
-            return
-        answer = await self._asked(claim.conversation_id, former, comes_back=True)
-        if answer.token == claim.token:
-            return
-        if answer.won:
-            # The server had lost the record.
-            del self._held[claim.conversation_id]
-            self._settled(claim.conversation_id, answer)
-        else:
-            self.lose(claim)
+    async def _keep(self, claim: Claim) -> None:
+        """Own a conversation under the present name, as long as nobody was quicker.
+
+        Raises:
+            RedstateError: the store could not do it.
+        """
+        former = self._names[0]
+        while self._held.get(claim.conversation_id) is claim:
+            answer = await self._asked(claim.conversation_id, former, comes_back=True)
+            if answer.owner in self._names and answer.owner != former:
+                former = answer.owner
+            elif answer.token == claim.token:
+                # A call may have been left for it under the former name.
+                self._mail(claim)
+                return
+            elif answer.won:
+                # The server had lost the record.
+                self._drop(claim.conversation_id)
+                self._settled(claim.conversation_id, answer)
+            else:
+                self.lose(claim)
 
 
 def _remember(known: dict[str, None], name: str) -> None:

@@ -52,6 +52,8 @@ class Serving:
         self.background = Background()
         self.only_conversation: str | None = None
         self.only_addressed = False
+        # What has registered its tools, on whatever connection.
+        self._registered: set[str] = set()
         # What the platform has said to be for an agent of another kind; it does not say so in each message.
         self._others: dict[str, None] = {}
 
@@ -82,6 +84,10 @@ class Serving:
         if claim is not None:
             # Tool calls can come from here on, and they wait for the started hook only if it has begun.
             await self._agent._lifecycle.begin(conversation_id)
+            if conversation_id in self._registered:
+                # On a new connection: what could not be sent on the last one is sent now.
+                self._mail(claim)
+            self._registered.add(conversation_id)
         return claim is not None
 
     def may_serve(self, request: Request) -> bool:
@@ -138,13 +144,15 @@ class Serving:
         await agent._lifecycle.begin(conversation_id)
         if agent.registered_tools:
             await ConversimpleAgent._register_conversation_tools(agent, conversation_id, agent.registered_tools)
-        if claim.taken:
-            await self._go_on_with_calls(claim)
+        await self._go_on_with_calls(claim)
 
     async def _go_on_with_calls(self, claim: Claim) -> None:
         """Serve the calls that were left in the record."""
         asked = toolcalls.unanswered(claim.key)
-        for begun_us, request in await insist(lambda: self._agent._stores.ask(asked), _CALLS_WITHIN):
+        left = await insist(lambda: self._agent._stores.ask(asked), _CALLS_WITHIN)
+        if self.ownership.held(claim.conversation_id) is not claim:
+            return
+        for begun_us, request in left:
             self._agent._tool_calls.accept(Request.of(json.loads(request), claim.conversation_id, begun_us))
 
     def _mail(self, claim: Claim) -> None:
@@ -159,6 +167,7 @@ class Serving:
 
     def _let_go(self, conversation_id: str) -> None:
         self._agent._lifecycle.lose(conversation_id)
+        self._registered.discard(conversation_id)
         self._agent.registered_conversations.discard(conversation_id)
 
     async def _connect_anew(self) -> None:
@@ -166,3 +175,5 @@ class Serving:
         if connection.connected and not self.ownership.all():
             await connection.disconnect()
             await connection.connect()
+            if self.ownership.closed:
+                await connection.disconnect()

@@ -11,7 +11,7 @@ from conversimple.tools import ToolCall
 
 from redstate._jitter import between
 from redstate._scope import Phase, Scope
-from redstate.calls.toolcalls import TRIES, Begun
+from redstate.calls.toolcalls import LARGEST_REQUEST, TRIES, Begun
 from redstate.conversimple._binding import Binding, bound
 from redstate.conversimple._calljournal import CallJournal
 from redstate.conversimple._json import StillLive, json_safe
@@ -56,6 +56,8 @@ class ToolCalls:
         self._posting: set[asyncio.Task[None]] = set()
         # Calls that wait for another process, or were answered a moment ago, and those of them that were asked again.
         self._quiet: set[str] = set()
+        # Answers that were sent while there was no connection: the SDK drops them.
+        self._unsent: set[str] = set()
         self._again: set[str] = set()
         self._draining = False
 
@@ -89,9 +91,12 @@ class ToolCalls:
         """Answer the request: with the answer that it had before, or by running the tool, if that is for this agent."""
         with bound(Binding(self._agent, request.conversation_id, request.call_id)):
             remembered = self._agent._completed_tool_results.get(request.key)
-            if remembered is not None:
+            if remembered is not None and request.begun_us is not None and request.key not in self._unsent:
+                # Nobody asks: it stands in the record that it was not sent, and it was.
+                await CallJournal(self._agent._stores, request).sent()
+            elif remembered is not None:
                 self._statistics.calls_repeated += 1
-                await self._agent.connection.send_message(*remembered)
+                await self._send(request, Answer(*remembered))
             elif not request.call_id or not request.tool_name:
                 await self._send(request, request.failure("Missing call_id or tool_name"))
             elif request.conversation_id is None:
@@ -154,23 +159,24 @@ class ToolCalls:
         self._statistics.calls_running = len(self._running)
         try:
             if self._draining:
-                await journal.post()
+                await self._forward(request, journal)
                 return True
             begun = await journal.begin(claim)
             match begun.verdict:
                 case "done":
-                    await self._repeat(request, begun)
-                    await journal.sent()
+                    if await self._repeat(request, begun):
+                        await journal.sent()
                 case "wait":
                     # This very owner runs it, or did and could not say so.
+                    del self._running[task]
                     await self._elsewhere(request, journal, claim)
                 case "full":
                     await self._send(request, request.failure("Too many tool calls of this conversation are under way"))
                 case "spent":
                     answer = request.failure(f"The call was begun {TRIES} times, and no worker survived it")
-                    await journal.finish(claim, answer, changed=True)
-                    await self._send(request, answer)
-                    await journal.sent()
+                    ending = await journal.finish(claim, answer, changed=True)
+                    if await self._send(request, answer) and ending is not None:
+                        await journal.sent()
                 case _:
                     request = request.as_of(begun.now_us)
                     scope = journal.scope(claim, begun, request.left)
@@ -197,8 +203,7 @@ class ToolCalls:
             return
         if call.phase is Phase.RUNNING:
             call.phase = Phase.ANSWERED
-        await self._tell(request, answer, result, Scope(claim.key, claim.token))
-        if ending is not None:
+        if await self._tell(request, answer, result, Scope(claim.key, claim.token)) and ending is not None:
             await journal.sent()
 
     async def _elsewhere(self, request: Request, journal: CallJournal, own: Claim | None = None) -> None:
@@ -208,9 +213,15 @@ class ToolCalls:
         the owner (by another claim than ``own``).
         """
         begins, begun, pause = None, None, _FIRST_LOOK
+        looked = False
         with contextlib.suppress(*PASSING):
             begins = begun = await journal.look()
-        if begun is None and self._ownership.was_mine(request.conversation_id):
+            looked = True
+        if request.begun_us is not None:
+            # Nobody asked this agent: it stood in the record of a conversation that was its own.
+            return
+        passed_on = self._ownership.was_mine(request.conversation_id) and len(request.payload()) <= LARGEST_REQUEST
+        if begun is None and passed_on and not self._ownership.is_over(request.conversation_id):
             # The platform still asks this agent, and perhaps nobody else.
             await self._forward(request, journal)
             return
@@ -228,6 +239,8 @@ class ToolCalls:
                 if await self._served_after_all(request, journal, own, ask=pause == _LONGEST_LOOK):
                     return
                 begun = await journal.look()
+                begins = begins or (begun if not looked else None)
+                looked = True
             pause = min(pause * 2, _LONGEST_LOOK)
         if begins is not None or request.key in self._again:
             self._again.discard(request.key)
@@ -242,9 +255,9 @@ class ToolCalls:
             claim = await self._ownership.hold(request.conversation_id)
         return claim is not None and claim is not own and await self._served(request, journal, claim)
 
-    async def _repeat(self, request: Request, begun: Begun) -> None:
+    async def _repeat(self, request: Request, begun: Begun) -> bool:
         self._statistics.calls_repeated += 1
-        await self._send(request, Answer.of_record(begun.answer, request))
+        return await self._send(request, Answer.of_record(begun.answer, request))
 
     async def _post(self, request: Request) -> None:
         """Leave a call to the conversation's next owner."""
@@ -321,22 +334,29 @@ class ToolCalls:
             # Something inside the tool was cancelled, not this call: the caller still gets an answer.
             raise CallFailed("Tool execution was cancelled") from error
 
-    async def _tell(self, request: Request, answer: Answer, result: Any, scope: Scope | None = None) -> None:
-        """Send the answer of a call that ran here."""
-        await self._send(request, answer)
+    async def _tell(self, request: Request, answer: Answer, result: Any, scope: Scope | None = None) -> bool:
+        """Send the answer of a call that ran here. Returns whether it went."""
+        sent = await self._send(request, answer)
         if answer.event == "tool_call_response":
             self._statistics.calls_answered += 1
             with bound(Binding(self._agent, request.conversation_id, request.call_id, scope=scope)):
                 await self._agent.callback_manager.trigger_tool_completed(request.call_id, result)
         else:
             self._statistics.calls_failed += 1
+        return sent
 
-    async def _send(self, request: Request, answer: Answer) -> None:
+    async def _send(self, request: Request, answer: Answer) -> bool:
+        """Send an answer. Returns whether there was a connection that it went by, as far as can be known."""
         # Remembered first: a redelivery must find the answer even if this sending fails.
         if request.call_id and request.tool_name:
             self._agent._remember_tool_result(request.key, answer.event, answer.payload)
-        await self._agent.connection.send_message(answer.event, answer.payload)
+        connection = self._agent.connection
+        joined = connection.connected and connection.channel_joined
+        await connection.send_message(answer.event, answer.payload)
+        sent = bool(joined and connection.connected and connection.channel_joined)
+        (self._unsent.discard if sent else self._unsent.add)(request.key)
         self._quiet.add(request.key)
+        return sent
 
 
 class TimedOut(CallFailed):

@@ -340,13 +340,20 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         self._tool_calls.close()
         clock = asyncio.get_running_loop().time
         until = clock() + timeout
-        while (busy := {**self._tool_calls.running(), **self._lifecycle.running()}) and clock() < until:
-            try:
-                await self._ownership.hand_over(set(busy.values()))
-            except RedstateError as error:
-                logger.warning("what is idle could not be handed over yet: %s", error)
-            await asyncio.wait(busy, timeout=until - clock(), return_when=asyncio.FIRST_COMPLETED)
-        await self.stop()
+        try:
+            while (busy := self._busy()) and clock() < until:
+                try:
+                    await self._ownership.hand_over(lambda: set(self._busy().values()))
+                except RedstateError as error:
+                    logger.warning("what is idle could not be handed over yet: %s", error)
+                # What is left is claimed anew each time, so not after every call.
+                await asyncio.wait(busy, timeout=min(1.0, until - clock()))
+        finally:
+            await self.stop()
+
+    def _busy(self) -> dict[asyncio.Task[Any], str]:
+        """The calls and hooks that run, by their conversations."""
+        return {**self._tool_calls.running(), **self._lifecycle.running()}
 
     def statistics(self) -> AgentStatistics:
         """Return what the agent has done so far, in numbers."""
