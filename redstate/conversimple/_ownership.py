@@ -318,7 +318,7 @@ class Ownership:
                 self._lease,
                 extra={"event": "lapsed"},
             )
-            self._follow(owner, self._come_back(owner))
+            self._follow(owner, self._come_back)
 
     def heard(self, beat: ownership.Beat) -> None:
         """Take over what owners have left that are gone, and know those that are there."""
@@ -326,15 +326,17 @@ class Ownership:
             return
         self._peers = tuple(one for one in beat.there if one.endswith(self._kind))
         if self.owner is not None and "-" not in self._following:
-            self._follow("-", self._look_around(self.owner))
+            self._follow("-", self._look_around)
         if not self._closed:
             for owner in beat.gone:
                 if owner not in self._names and owner not in self._following and self._may_follow(owner):
-                    self._follow(owner, self._take_over(owner))
+                    self._follow(owner, self._take_over)
 
-    async def _look_around(self, owner: str) -> bool:
+    async def _look_around(self, _: str) -> bool:
         """See to calls that were left for this agent, and to a few of its records: whether they are there still."""
-        prefix = self._stores.prefix
+        prefix, owner = self._stores.prefix, self.owner
+        if owner is None:
+            return True
         mail = await self._stores.ask(ownership.mail(prefix, owner))
         for conversation_id in mail:
             if (claim := self._held.get(conversation_id)) is not None:
@@ -368,11 +370,11 @@ class Ownership:
         self._statistics.conversations = len(self._held)
         return claim
 
-    def _follow(self, owner: str, work: Awaitable[bool]) -> None:
+    def _follow(self, owner: str, work: Callable[[str], Awaitable[bool]]) -> None:
         async def follow() -> None:
             done = False
             try:
-                done = await work
+                done = await work(owner)
             except* RedstateError as failures:
                 logger.warning("what an owner left could not be taken over yet: %s", failures.exceptions[0])
             except* _Stopped:
