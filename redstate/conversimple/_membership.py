@@ -26,9 +26,11 @@ _AFTER_END = 0.005
 
 
 class Member(Protocol):
-    """An agent that owns conversations. ``owner`` is its id; None while it has none."""
+    """An agent that owns conversations."""
 
-    owner: str | None
+    @property
+    def owner(self) -> str | None:
+        """Its name; None while it has none."""
 
     def lapsed(self, owner: str) -> None:
         """The lease ended: the process stood still, or was cut off, for too long."""

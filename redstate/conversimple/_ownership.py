@@ -10,40 +10,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import hashlib
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from redstate._jitter import between
-from redstate._keys import hook_field
 from redstate.calls import ownership
 from redstate.calls.ownership import ClaimAnswer
-from redstate.conversimple._membership import Membership, membership_of
+from redstate.conversimple._claimant import Claimant
+from redstate.conversimple._names import OwnerNames, Stopped
 from redstate.conversimple._retry import insist
 from redstate.conversimple._statistics import AgentStatistics
 from redstate.conversimple._stores import Stores
+from redstate.conversimple._succession import YIELD, Succession
 from redstate.errors import RedstateError
 
 logger = logging.getLogger("redstate.conversimple")
 
-# How many conversations are taken over at once.
-_AT_ONCE = 64
 
-
-# How long to leave a conversation to the agent that it falls to, in seconds.
-_YIELD = 0.1
 # How many conversations are remembered that are over, and that went to others.
 _REMEMBERED = 10_000
 # For how long the store is asked for what this agent owned before its lease ended, in seconds.
 _COME_BACK_WITHIN = 60.0
 # How many of its records an agent looks at with each renewal of its lease, whether they are there still.
 _LOOKED_AT = 8
-
-
-class _Stopped(Exception):
-    """The agent has stopped, and is no owner any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,27 +88,36 @@ class Ownership:
         self._expired = expired
         self._mail = mail
         self._statistics = statistics
-        self._kind = hashlib.blake2b(agent_name.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
-        self._ended_field = hook_field(agent_name, "on_conversation_ended")
         self._held: dict[str, Claim] = {}
         self._claiming: dict[str, asyncio.Task[Claim | None]] = {}
         self._following: dict[str, asyncio.Task[None]] = {}
-        self._joining: asyncio.Task[str] | None = None
-        self._membership: Membership | None = None
+        self._names = OwnerNames(stores, agent_name, lease, self, self._may_join)
+        self._claimant = Claimant(stores, self._names, agent_name)
+        self._succession = Succession(stores, self._names, self._claimant, agent_name, self)
         self._over: dict[str, None] = {}
         self._ending: set[str] = set()
         self._closed = False
         # Whether it goes on owning something although it is closed, and whether it owns nothing any more.
         self._keeping = self._left = False
-        self._peers: tuple[str, ...] = ()
-        # Its names as an owner that records may stand under, the present one last.
-        self._names: list[str] = []
         # What this agent owned since it started, and another does now.
         self._former: dict[str, None] = {}
         self._looked_at = 0
-        self.owner: str | None = None
         # Not under the SDK's dispatcher: an agent for one conversation takes no others.
         self.takes_over = False
+
+    @property
+    def owner(self) -> str | None:
+        """The agent's name as an owner; None while it is none."""
+        return self._names.current
+
+    @property
+    def names(self) -> OwnerNames:
+        """All its names."""
+        return self._names
+
+    def _may_join(self) -> bool:
+        # To see to an end, and to keep what is busy, it is an owner although it is closed.
+        return not self._left and (not self._closed or bool(self._ending) or self._keeping)
 
     def held(self, conversation_id: str | None) -> Claim | None:
         """The claim, if the agent owns the conversation as far as it knows."""
@@ -141,15 +140,15 @@ class Ownership:
         """Claim, the first time or after ``leave``; ``takes_over`` is whether to take what others leave, too."""
         self._closed = self._keeping = self._left = False
         self._former.clear()
-        self.takes_over = takes_over
+        self.takes_over = self._names.of_a_kind = takes_over
 
     async def join(self) -> None:
         """Hear of owners that are gone, and take over what they leave. Tries until the store can be asked."""
         while not self._closed:
             try:
-                await self._joined()
+                await self._names.joined()
                 return
-            except _Stopped:
+            except Stopped:
                 return
             except RedstateError as error:
                 logger.warning("the store could not be asked for what other workers have left: %s", error)
@@ -161,10 +160,10 @@ class Ownership:
         Each agrees with the others on whom it falls to (rendezvous hashing), so that they share; it need not be there.
         """
         if conversation_id not in self._held and not self._closed:
-            with contextlib.suppress(_Stopped):
-                await self._joined()
-            if not self._falls_here(conversation_id):
-                await asyncio.sleep(between(_YIELD / 2, _YIELD))
+            with contextlib.suppress(Stopped):
+                await self._names.joined()
+            if not self._names.falls_here(conversation_id):
+                await asyncio.sleep(between(YIELD / 2, YIELD))
 
     async def hold(self, conversation_id: str, *, ending: bool = False) -> Claim | None:
         """Own the conversation. Returns None where another owner has it, where it is over, or where the agent stops.
@@ -234,8 +233,8 @@ class Ownership:
         if former is None or not [one for one in self._held if one not in busy()]:
             return
         self._keeping = True
-        with contextlib.suppress(_Stopped):
-            await self._rename(former)
+        with contextlib.suppress(Stopped):
+            await self._names.rename(former)
             await self._part_with_idle(busy)
 
     async def _part_with_idle(self, busy: Callable[[], Collection[str]]) -> None:
@@ -247,28 +246,7 @@ class Ownership:
         for conversation_id in [one for one in self._held if one not in kept]:
             self._drop(conversation_id)
             self._part_with(conversation_id)
-        await self._leave_names(but=self.owner)
-
-    async def _rename(self, former: str) -> None:
-        """Be an owner under a new name; under the former one still, where that fails."""
-        self.owner = self._joining = None
-        try:
-            await self._joined()
-        except BaseException:
-            if self.owner is None and not self._left:
-                self.owner = former
-            raise
-
-    async def _leave_names(self, but: str | None = None) -> None:
-        """Leave to others what stands under this agent's names."""
-        prefix = self._stores.prefix
-        for name in [one for one in self._names if one != but]:
-            # One that holds nothing is just forgotten.
-            held = await self._stores.ask(ownership.holds(prefix, name), timeout=self._lease)
-            call = (ownership.leave if held else ownership.forget)(prefix, name)
-            await self._stores.ask(call, timeout=self._lease)
-            if name in self._names:
-                self._names.remove(name)
+        await self._names.leave(but=self.owner)
 
     def was_mine(self, conversation_id: str | None) -> bool:
         """Whether the platform may still ask this agent for a conversation that is another's now."""
@@ -292,18 +270,15 @@ class Ownership:
         """Leave everything that is held to others, at once."""
         self._closed = self._left = True
         self._keeping = False
-        joining = () if self._joining is None else (self._joining,)
-        for task in (*self._claiming.values(), *self._following.values(), *joining):
+        for task in (*self._claiming.values(), *self._following.values()):
             task.cancel()
-        if self._membership is not None:
-            self._membership.remove(self)
-        self.owner = self._joining = None
+        self._names.end()
         for conversation_id in list(self._held):
             self._drop(conversation_id)
             self._expired(conversation_id)
         self._ending.clear()
         try:
-            await self._leave_names()
+            await self._names.leave()
         except RedstateError as error:
             # Its lease ends all the same, a little later.
             logger.warning("the other workers could not be told that this one goes: %s", error)
@@ -324,13 +299,13 @@ class Ownership:
         """Take over what owners have left that are gone, and know those that are there."""
         if not self.takes_over:
             return
-        self._peers = tuple(one for one in beat.there if one.endswith(self._kind))
+        self._names.heard(beat)
         if self.owner is not None and "-" not in self._following:
             self._follow("-", self._look_around)
         if not self._closed:
             for owner in beat.gone:
-                if owner not in self._names and owner not in self._following and self._may_follow(owner):
-                    self._follow(owner, self._take_over)
+                if owner not in self._names.known and owner not in self._following and self._names.may_follow(owner):
+                    self._follow(owner, self._succession.take_over)
 
     async def _look_around(self, _: str) -> bool:
         """See to calls that were left for this agent, and to a few of its records: whether they are there still."""
@@ -349,7 +324,7 @@ class Ownership:
             found = await self._stores.ask(ownership.owner_of(claim.key))
             if found == self.owner or self._held.get(claim.conversation_id) is not claim:
                 continue
-            if found in self._names:
+            if found in self._names.known:
                 await self._keep(claim)
             else:
                 self._miss(claim, found)
@@ -377,7 +352,7 @@ class Ownership:
                 done = await work(owner)
             except* RedstateError as failures:
                 logger.warning("what an owner left could not be taken over yet: %s", failures.exceptions[0])
-            except* _Stopped:
+            except* Stopped:
                 done = True
             if not done:
                 # What is left is for agents of another kind, which may come yet; or the store failed.
@@ -389,84 +364,23 @@ class Ownership:
 
     # How it works
 
-    async def _joined(self) -> str:
-        """This agent's id as an owner."""
-        if self.owner is not None:
-            return self.owner
-        if self._joining is None or self._joining.done():
-            self._joining = asyncio.create_task(self._join())
-        return await asyncio.shield(self._joining)
-
-    async def _join(self) -> str:
-        # Who is of the same kind can be told by the end of the name; one for a single conversation is of none.
-        owner = f"{secrets.token_hex(8)}.{self._kind if self.takes_over else '-'}"
-        self._membership = membership_of(self._stores, self._lease)
-        beat = await self._membership.join(owner)
-        if self._left or (self._closed and not self._ending and not self._keeping):
-            # It stopped meanwhile. (To see to an end it joins all the same.)
-            await self._stores.ask(ownership.forget(self._stores.prefix, owner))
-            raise _Stopped
-        self.owner = owner
-        self._names.append(owner)
-        self.heard(beat)
-        self._membership.add(self)
-        return owner
-
     async def _claim(self, conversation_id: str) -> Claim | None:
         try:
-            answer = await self._asked(conversation_id, "")
-        except _Stopped:
+            answer = await self._claimant.ask(conversation_id, "")
+        except Stopped:
             return None
-        if answer.verdict == "owned" and self._may_follow(answer.owner) and not await self._alive(answer.owner):
-            answer = await self._asked(conversation_id, answer.owner)
+        if (
+            answer.verdict == "owned"
+            and self._names.may_follow(answer.owner)
+            and not await self._claimant.alive(answer.owner)
+        ):
+            answer = await self._claimant.ask(conversation_id, answer.owner)
         if answer.verdict == "ended":
             _remember(self._over, conversation_id)
-        return self._settled(conversation_id, answer)
+        return self.settle(conversation_id, answer)
 
-    def _may_follow(self, owner: str) -> bool:
-        """Whether an owner is of this agent's kind, or of none."""
-        return owner.endswith((f".{self._kind}", ".-"))
-
-    async def _alive(self, owner: str) -> bool:
-        return await self._stores.ask(ownership.alive(self._stores.prefix, owner))
-
-    async def _asked(
-        self, conversation_id: str, gone: str, *, comes_back: bool = False, must_exist: bool = False
-    ) -> ClaimAnswer:
-        owner = await self._joined()
-        answer = await self._asked_as(owner, conversation_id, gone, comes_back=comes_back, must_exist=must_exist)
-        while answer.won and not self._left and (now := await self._joined()) != owner:
-            # It got another name meanwhile, and the record stands under the former one.
-            answer = await self._asked_as(now, conversation_id, owner, comes_back=True, must_exist=must_exist)
-            owner = now
-        return answer
-
-    async def _asked_as(
-        self, owner: str, conversation_id: str, gone: str, *, comes_back: bool, must_exist: bool
-    ) -> ClaimAnswer:
-        record, prefix = self._stores.record(conversation_id), self._stores.prefix
-        # Noted first: what is owned and not noted would wait for the platform to ask somebody for it.
-        await self._stores.ask(ownership.hold(prefix, owner, record.ttl_ms, conversation_id, self._agent_name))
-        call = ownership.claim(
-            record.key,
-            record.ttl_ms,
-            owner,
-            gone=gone,
-            comes_back=comes_back,
-            ended_field=self._ended_field,
-            must_exist=must_exist,
-        )
-        answer = await self._stores.ask(call)
-        if not answer.won:
-            await self._stores.ask(ownership.drop(prefix, owner, conversation_id))
-        return answer
-
-    def _falls_here(self, conversation_id: str) -> bool:
-        """Whether a conversation is this agent's rather than another's that is there."""
-        peers = self._peers
-        return len(peers) < 2 or max(peers, key=lambda one: _weight(one, conversation_id)) == self.owner
-
-    def _settled(self, conversation_id: str, answer: ClaimAnswer) -> Claim | None:
+    def settle(self, conversation_id: str, answer: ClaimAnswer) -> Claim | None:
+        """Hold what a claim has won. Returns None where it has not."""
         if not answer.won or (self._closed and conversation_id not in self._ending):
             return None
         record, held = self._stores.record(conversation_id), self._held.get(conversation_id)
@@ -490,54 +404,11 @@ class Ownership:
         self._won(claim)
         return claim
 
-    async def _take_over(self, gone: str) -> bool:
-        """Claim what an owner has left. Returns whether nothing is left."""
-        prefix = self._stores.prefix
-        left = await self._stores.ask(ownership.holdings(prefix, gone))
-        mine = [one for one, agent_name in left.items() if agent_name == self._agent_name]
-        # Those that fall to this agent come first; of the others, what is still left when their turn comes.
-        first = [one for one in mine if self._falls_here(one)]
-        await self._take(gone, first)
-        if len(first) < len(mine):
-            await asyncio.sleep(between(_YIELD / 2, _YIELD))
-            await self._take(gone, [one for one in mine if one not in self._held])
-        if self._closed:
-            return False
-        if len(mine) < len(left):
-            for conversation_id in mine:
-                await self._stores.ask(ownership.drop(prefix, gone, conversation_id))
-            return False
-        await self._forget(gone)
-        return True
-
-    async def _take(self, gone: str, conversations: list[str]) -> None:
-        """Claim conversations of an owner that is gone, several at a time."""
-        waiting = iter(conversations)
-
-        async def take_in_turn() -> None:
-            for conversation_id in waiting:
-                if self._closed:
-                    return
-                # What others have taken needs no claim to be known. (Without an owner: it died just before its claim.)
-                key = self._stores.record(conversation_id).key
-                if await self._stores.ask(ownership.owner_of(key)) in (gone, None):
-                    # What has expired meanwhile is not begun anew.
-                    answer = await self._asked(conversation_id, gone, must_exist=True)
-                    self._settled(conversation_id, answer)
-
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(_AT_ONCE, len(conversations))):
-                tasks.create_task(take_in_turn())
-
-    async def _forget(self, gone: str) -> None:
-        await self._stores.ask(ownership.drop_all(self._stores.prefix, gone))
-        await self._stores.ask(ownership.forget(self._stores.prefix, gone))
-
     async def _come_back(self, lapsed: str) -> bool:
-        await self._rename(lapsed)
+        await self._names.rename(lapsed)
         for claim in list(self._held.values()):
             await insist(functools.partial(self._keep, claim), _COME_BACK_WITHIN)
-        await self._leave_names(but=self.owner)
+        await self._names.leave(but=self.owner)
         return True
 
     async def _keep(self, claim: Claim) -> None:
@@ -546,10 +417,10 @@ class Ownership:
         Raises:
             RedstateError: the store could not do it.
         """
-        former = self._names[0]
+        former = self._names.known[0]
         while self._held.get(claim.conversation_id) is claim:
-            answer = await self._asked(claim.conversation_id, former, comes_back=True)
-            if answer.owner in self._names and answer.owner != former:
+            answer = await self._claimant.ask(claim.conversation_id, former, comes_back=True)
+            if answer.owner in self._names.known and answer.owner != former:
                 former = answer.owner
             elif answer.token == claim.token:
                 # A call may have been left for it under the former name.
@@ -558,7 +429,7 @@ class Ownership:
             elif answer.won:
                 # The server had lost the record.
                 self._drop(claim.conversation_id)
-                self._settled(claim.conversation_id, answer)
+                self.settle(claim.conversation_id, answer)
             else:
                 self.lose(claim)
 
@@ -567,7 +438,3 @@ def _remember(known: dict[str, None], name: str) -> None:
     known[name] = None
     if len(known) > _REMEMBERED:
         del known[next(iter(known))]
-
-
-def _weight(owner: str, conversation_id: str) -> bytes:
-    return hashlib.blake2b(f"{owner} {conversation_id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -135,7 +135,7 @@ def test_conversations_are_shared_among_the_agents_that_are_there(url: str, pref
             for shop in shops:
                 await shop.start()
             # Each has heard of the others by its next renewal.
-            await until(lambda: all(len(shop._ownership._peers) == 3 for shop in shops), "all know each other")
+            await until(lambda: all(len(shop._ownership.names.peers) == 3 for shop in shops), "all know each other")
             await asyncio.gather(*[platform.start_conversation(f"c{number}") for number in range(90)])
             shares = [shop.statistics().conversations for shop in shops]
             assert sum(shares) == 90
@@ -218,8 +218,8 @@ def test_who_lost_one_conversation_of_several_passes_its_calls_on(url: str, pref
             await until(lambda: second._ownership.owner is not None, "the second is an owner")
             # As if the first had stood still: its claim on one of them is taken from it.
             former = first._ownership.owner
-            answer = await second._ownership._asked("c1", former)
-            second._ownership._settled("c1", answer)
+            answer = await second._ownership._claimant.ask("c1", former)
+            second._ownership.settle("c1", answer)
             for number in range(1, 5):
                 asked = platform.agents[number % 2]
                 assert (await platform.call("c1", "count", agent=asked, timeout=10)).result == number
