@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from redstate import _keys, _scripts
 from redstate._call import Query
@@ -66,9 +66,10 @@ def claim(
     """
 
     def parse(reply: bytes) -> ClaimAnswer:
-        verdict, _, rest = reply.decode().partition(" ")
+        word, _, rest = reply.decode().partition(" ")
+        verdict = cast(Verdict, word)
         won = verdict in ("new", "taken", "mine")
-        return ClaimAnswer(verdict, int(rest) if won else 0, "" if won else rest)  # type: ignore[arg-type]
+        return ClaimAnswer(verdict, int(rest) if won else 0, "" if won else rest)
 
     words = (*_CLAIM.evalsha, key, str(ttl_ms), owner, gone, str(int(comes_back)), ended_field, str(int(must_exist)))
     return Query(key, words, parse, _keys.FENCE, _CLAIM)

@@ -44,14 +44,12 @@ class Claim:
         conversation_id: which.
         key, ttl_ms: its record, and how many milliseconds that lives after a change.
         token: what every change of the owner shows.
-        taken: whether it was another's before, or may have been.
     """
 
     conversation_id: str
     key: str
     ttl_ms: int
     token: int
-    taken: bool
 
 
 class Ownership:
@@ -388,7 +386,7 @@ class Ownership:
             return held
         # Also where it was this agent's already, as far as the store knows: the answer to its claim was lost.
         taken = answer.verdict != "new"
-        claim = Claim(conversation_id, record.key, record.ttl_ms, answer.token, taken)
+        claim = Claim(conversation_id, record.key, record.ttl_ms, answer.token)
         self._held[conversation_id] = claim
         self._statistics.conversations = len(self._held)
         self._statistics.claims += 1

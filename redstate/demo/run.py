@@ -6,8 +6,8 @@ import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import IO, Any, TypeVar
@@ -139,7 +139,7 @@ async def _workers(
     api_key = secrets.token_urlsafe(16)
     async with AsyncExitStack() as stack:
         platform = await stack.enter_async_context(LocalPlatform(auth_token=api_key))
-        words = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+        words = stack.enter_context(_temporary_file())
         display.phase(f"Starting {options.workers} worker processes")
         settings = RunnerSettings(
             api_key=api_key,
@@ -163,6 +163,12 @@ async def _workers(
             yield platform, supervisor
         except DemoFailed as error:
             raise DemoFailed(f"{error}; the workers' last words:\n{_last(words)}") from error
+
+
+@contextmanager
+def _temporary_file() -> Iterator[IO[bytes]]:
+    with tempfile.TemporaryFile() as file:
+        yield file
 
 
 def _last(words: IO[bytes]) -> str:

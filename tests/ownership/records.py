@@ -63,6 +63,12 @@ class Owners:
         begun: Begun | None = self.ask(toolcalls.look(self.name(call_id)))
         return begun
 
+    def found(self, call_id: str) -> Begun:
+        """What became of a call that is known."""
+        begun = self.look(call_id)
+        assert begun is not None
+        return begun
+
     def unfinished(self) -> list[tuple[int, bytes]]:
         return list(self.ask(toolcalls.unanswered(self.key)))
 

@@ -27,7 +27,7 @@ def token(owners: Owners) -> int:
 def test_a_call_is_run_once_and_its_answer_repeated(owners: Owners, token: int) -> None:
     assert owners.look("k") is None
     assert owners.begin("k", token).verdict == "run"
-    assert owners.look("k").verdict == "wait"  # type: ignore[union-attr]
+    assert owners.found("k").verdict == "wait"
     assert owners.begin("k", token, attempt="b").verdict == "wait"
     assert owners.finish("k", token, b'["tool_call_response",{"a":1}]') == "kept"
     for found in (owners.look("k"), owners.begin("k", token, attempt="c")):
@@ -64,7 +64,7 @@ def test_the_next_owner_runs_what_was_not_finished(owners: Owners, token: int) -
     assert [request for _, request in owners.unfinished()] == [b'{"n":1}']
     owners.sent("k")
     assert owners.unfinished() == []
-    assert owners.look("k").answer == b'"second"'  # type: ignore[union-attr]
+    assert owners.found("k").answer == b'"second"'
 
 
 def test_the_next_owner_learns_when_a_call_began(owners: Owners, token: int) -> None:
@@ -97,7 +97,7 @@ def test_an_answer_that_came_from_an_earlier_attempt_does_not_count(owners: Owne
     newer = owners.claim("bob", gone="ann").token
     owners.begin("k", newer, attempt="b")
     assert owners.finish("k", newer, attempt="a") == "lost"
-    assert owners.look("k").verdict == "wait"  # type: ignore[union-attr]
+    assert owners.found("k").verdict == "wait"
 
 
 def test_answers_come_back_byte_for_byte_but_for_the_marks_of_the_journal(owners: Owners, token: int) -> None:
@@ -106,7 +106,7 @@ def test_answers_come_back_byte_for_byte_but_for_the_marks_of_the_journal(owners
     value = {"text": "a;b|c;1000000001|9999999999 \u2028 ü", "list": ["|", ";"]}
     owners.begin("k", token)
     owners.finish("k", token, json.dumps(value).encode())
-    assert json.loads(owners.look("k").answer) == value  # type: ignore[union-attr]
+    assert json.loads(owners.found("k").answer) == value
 
 
 def test_as_many_calls_as_stated_are_remembered(owners: Owners, token: int, raw: Any) -> None:
@@ -164,7 +164,7 @@ def test_calls_are_no_content(owners: Owners, token: int) -> None:
     owners.begin("l", token)
     assert owners.conversation.version() == version
     owners.conversation.delete()
-    assert owners.look("k").verdict == "done"  # type: ignore[union-attr]
+    assert owners.found("k").verdict == "done"
 
 
 def test_a_call_of_a_record_that_expired_meanwhile_says_so(owners: Owners, token: int, raw: Any) -> None:

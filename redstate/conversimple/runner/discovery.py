@@ -74,10 +74,8 @@ class _Registry(AgentRegistry):
         name = file_path.parent.name if file_path.name == "__init__.py" else file_path.stem
         try:
             return _module(name, file_path) or super()._load_module(file_path)
-        except KeyboardInterrupt:
-            raise
         # SystemExit as well: a script that ends itself is no module.
-        except BaseException as error:  # noqa: BLE001
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code; told as a refusal, with its line
             self.failure = self.failure or _not_importable(str(file_path), error)
             return ModuleType(name)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -51,7 +51,7 @@ class Figures:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._live: dict[int, _Live] = {}
-        self._ended: Counter[tuple[str, int]] = Counter()
+        self._ended: defaultdict[tuple[str, int], float] = defaultdict(float)
         self._restarts: Counter[tuple[int, str]] = Counter()
         self._events: Counter[tuple[str, int]] = Counter()
         self._reasons: dict[int, str] = {}
@@ -99,4 +99,4 @@ class Figures:
     def _bury(self, dead: _Live) -> None:
         for name, value in dead.statistics.items():
             if name not in GAUGES:
-                self._ended[name, dead.worker] += value  # type: ignore[assignment]
+                self._ended[name, dead.worker] += value

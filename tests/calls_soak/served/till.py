@@ -152,4 +152,5 @@ class Till(StatefulAgent):
 
 
 def _while() -> float:
+    """How long a tool is about other things, such as a payment: a time in which its worker can die."""
     return random.uniform(_SHORTEST, _LONGEST)

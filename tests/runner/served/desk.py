@@ -34,7 +34,7 @@ class Desk(StatefulAgent):
     @tool_async("blocks the event loop for good")
     async def wedge(self) -> None:
         events.info("wedged", extra={"event": "wedged"})
-        time.sleep(600)  # noqa: ASYNC251
+        time.sleep(600)  # noqa: ASYNC251 - it is the fault that is tested
 
     @tool_async("connects to a port, and answers when that connection is closed")
     async def hold(self, port: int) -> str:
