@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from agent_notes import Notes
 
 from redstate.embedded import EmbeddedServer
 
@@ -53,3 +54,10 @@ def url(server: SharedServer) -> str:
 def prefix() -> str:
     """A key prefix that no other test uses, so that tests do not see each other's keys."""
     return f"t{next(_numbers)}-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def notes(url: str, prefix: str) -> Iterator[Notes]:
+    notes = Notes(url, prefix)
+    yield notes
+    notes.close()

@@ -4,51 +4,15 @@ import asyncio
 import os
 import signal
 from asyncio.subprocess import Process
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-import redis
+from agent_notes import Notes
 from agent_serving import processes
 from once_agents import Dying
 
 from redstate import Store
 from redstate.testing import LocalPlatform
-
-
-class Notes:
-    """What the agents of all processes noted, in order."""
-
-    def __init__(self, url: str, prefix: str) -> None:
-        self._server = redis.Redis.from_url(url, decode_responses=True)
-        self._prefix = prefix
-
-    def all(self) -> list[list[str]]:
-        return [note.split() for note in self._server.lrange(f"{self._prefix}:notes", 0, -1)]
-
-    def counts(self) -> Counter[tuple[str, str]]:
-        return Counter((event, conversation_id) for event, conversation_id, _ in self.all())
-
-    def open_gate(self) -> None:
-        self._server.rpush(f"{self._prefix}:gate", "go")
-
-    async def until(self, event: str, conversation_id: str, count: int = 1) -> int:
-        """Wait until it is noted as often as that; returns the last process of these."""
-        async with asyncio.timeout(30):
-            while True:
-                noted = [note for note in await asyncio.to_thread(self.all) if note[:2] == [event, conversation_id]]
-                if len(noted) >= count:
-                    return int(noted[count - 1][2])
-
-    def close(self) -> None:
-        self._server.close()
-
-
-@pytest.fixture
-def notes(url: str, prefix: str) -> Iterator[Notes]:
-    notes = Notes(url, prefix)
-    yield notes
-    notes.close()
 
 
 @pytest.fixture
@@ -159,7 +123,7 @@ def test_a_conversation_is_resumed_in_the_process_that_takes_it_over(
             return owner, next(process.pid for process in both if process.pid != owner)
 
     owner, heir = asyncio.run(scenario())
-    assert notes.all() == [[event, "c1", str(pid)] for event, pid in
+    assert notes.all() == [(event, "c1", pid) for event, pid in
                            (("started", owner), ("resumed", heir), ("ended", heir))]  # fmt: skip
     assert store.conversation("c1").state == {"turns": 3, "customer_id": "ada"}
 
@@ -182,8 +146,8 @@ def test_an_ending_that_the_owner_never_heard_of_is_seen_to_when_it_dies(
 
     owner, other = asyncio.run(scenario())
     assert [note for note in notes.all() if note[1] == "c1"] == [
-        ["started", "c1", str(owner)],
-        ["ended", "c1", str(other)],
+        ("started", "c1", owner),
+        ("ended", "c1", other),
     ]
     assert store.customer("ada").get("last_conversation") == "c1"
 

@@ -340,7 +340,6 @@ class Ownership:
     def _drop(self, conversation_id: str) -> Claim | None:
         claim = self._held.pop(conversation_id, None)
         self._ending.discard(conversation_id)
-        self._statistics.conversations = len(self._held)
         return claim
 
     def _follow(self, owner: str, work: Callable[[str], Awaitable[bool]]) -> None:
@@ -388,7 +387,6 @@ class Ownership:
         taken = answer.verdict != "new"
         claim = Claim(conversation_id, record.key, record.ttl_ms, answer.token)
         self._held[conversation_id] = claim
-        self._statistics.conversations = len(self._held)
         self._statistics.claims += 1
         self._statistics.take_overs += taken
         event = "took_over" if taken else "claimed"

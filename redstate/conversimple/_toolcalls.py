@@ -104,6 +104,10 @@ class ToolCalls:
             else:
                 await self._serve_once(request)
 
+    def count_running(self) -> int:
+        """How many calls run now."""
+        return len(self._running)
+
     def running(self) -> dict[asyncio.Task[Any], str]:
         """The calls that run, except the one that asks, by their conversations."""
         own = asyncio.current_task()
@@ -156,7 +160,6 @@ class ToolCalls:
         task = asyncio.current_task()
         assert task is not None
         self._running[task] = claim.conversation_id
-        self._statistics.calls_running = len(self._running)
         try:
             if self._draining:
                 await self._forward(request, journal)
@@ -189,7 +192,6 @@ class ToolCalls:
             return self._draining
         finally:
             self._running.pop(task, None)
-            self._statistics.calls_running = len(self._running)
         return True
 
     async def _run(self, request: Request, journal: CallJournal, claim: Claim, scope: Scope, *, resumed: bool) -> None:

@@ -357,7 +357,8 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
 
     def statistics(self) -> AgentStatistics:
         """Return what the agent has done so far, in numbers."""
-        return replace(self._statistics)
+        running = self._tool_calls.count_running()
+        return replace(self._statistics, conversations=len(self._ownership.all()), calls_running=running)
 
     async def _take_endings(self, websocket: ClientConnection) -> None:
         # The SDK's dispatcher stops an agent as soon as its conversation ended. Closing waits for the other side, so

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import redis
+from agent_notes import Notes
 from agent_serving import processes
 
 from redstate import Store
@@ -18,42 +18,6 @@ from redstate.testing import JoinedAgent, LocalPlatform, ToolCallFailed
 
 LEASE = 1.0
 AGENT = "owned_agents:Owning"
-
-
-class Notes:
-    """What the agents of all processes noted, in order."""
-
-    def __init__(self, url: str, prefix: str) -> None:
-        self._server = redis.Redis.from_url(url, decode_responses=True)
-        self._prefix = prefix
-
-    def all(self) -> list[tuple[str, str, int]]:
-        notes = [note.split() for note in self._server.lrange(f"{self._prefix}:notes", 0, -1)]
-        return [(event, conversation_id, int(pid)) for event, conversation_id, pid in notes]
-
-    def events(self) -> list[str]:
-        return [event for event, _, _ in self.all()]
-
-    def open_gate(self, times: int = 1) -> None:
-        self._server.rpush(f"{self._prefix}:gate", *["go"] * times)
-
-    async def until(self, event: str, count: int = 1) -> int:
-        """Wait until it is noted so often; returns the process that noted it last."""
-        async with asyncio.timeout(30):
-            while True:
-                noted = [pid for seen, _, pid in await asyncio.to_thread(self.all) if seen == event]
-                if len(noted) >= count:
-                    return noted[count - 1]
-
-    def close(self) -> None:
-        self._server.close()
-
-
-@pytest.fixture
-def notes(url: str, prefix: str) -> Iterator[Notes]:
-    notes = Notes(url, prefix)
-    yield notes
-    notes.close()
 
 
 @pytest.fixture
@@ -110,7 +74,7 @@ def test_a_killed_workers_conversations_are_taken_over_though_nobody_calls(url: 
             gone = [one for one in ids if owners[one] == victim]
             os.kill(victim, signal.SIGKILL)
             killed = time.monotonic()
-            await notes.until("resumed", len(gone))
+            await notes.until("resumed", count=len(gone))
             assert time.monotonic() - killed <= LEASE + 0.5
             # Their tools are registered, so calls are answered.
             answers = [(await platform.call(one, "turn")).result for one in ids]
