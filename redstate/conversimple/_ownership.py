@@ -19,6 +19,7 @@ from redstate.calls import ownership
 from redstate.calls.ownership import ClaimAnswer
 from redstate.conversimple._claimant import Claimant
 from redstate.conversimple._names import OwnerNames, Stopped
+from redstate.conversimple._remembered import Remembered
 from redstate.conversimple._retry import insist
 from redstate.conversimple._statistics import AgentStatistics
 from redstate.conversimple._stores import Stores
@@ -28,8 +29,6 @@ from redstate.errors import RedstateError
 logger = logging.getLogger("redstate.conversimple")
 
 
-# How many conversations are remembered that are over, and that went to others.
-_REMEMBERED = 10_000
 # For how long the store is asked for what this agent owned before its lease ended, in seconds.
 _COME_BACK_WITHIN = 60.0
 # How many of its records an agent looks at with each renewal of its lease, whether they are there still.
@@ -92,13 +91,13 @@ class Ownership:
         self._names = OwnerNames(stores, agent_name, lease, self, self._may_join)
         self._claimant = Claimant(stores, self._names, agent_name)
         self._succession = Succession(stores, self._names, self._claimant, agent_name, self)
-        self._over: dict[str, None] = {}
+        self._over = Remembered()
         self._ending: set[str] = set()
         self._closed = False
         # Whether it goes on owning something although it is closed, and whether it owns nothing any more.
         self._keeping = self._left = False
         # What this agent owned since it started, and another does now.
-        self._former: dict[str, None] = {}
+        self._former = Remembered()
         self._looked_at = 0
         # Not under the SDK's dispatcher: an agent for one conversation takes no others.
         self.takes_over = False
@@ -261,7 +260,7 @@ class Ownership:
             await self._stores.ask(ownership.notify(self._stores.prefix, owner, conversation_id))
 
     def _part_with(self, conversation_id: str) -> None:
-        _remember(self._former, conversation_id)
+        self._former.add(conversation_id)
         self._lost(conversation_id)
 
     async def leave(self) -> None:
@@ -373,7 +372,7 @@ class Ownership:
         ):
             answer = await self._claimant.ask(conversation_id, answer.owner)
         if answer.verdict == "ended":
-            _remember(self._over, conversation_id)
+            self._over.add(conversation_id)
         return self.settle(conversation_id, answer)
 
     def settle(self, conversation_id: str, answer: ClaimAnswer) -> Claim | None:
@@ -428,9 +427,3 @@ class Ownership:
                 self.settle(claim.conversation_id, answer)
             else:
                 self.lose(claim)
-
-
-def _remember(known: dict[str, None], name: str) -> None:
-    known[name] = None
-    if len(known) > _REMEMBERED:
-        del known[next(iter(known))]

@@ -11,6 +11,7 @@ from conversimple import ConversimpleAgent
 from redstate.calls import toolcalls
 from redstate.conversimple._background import Background
 from redstate.conversimple._ownership import Claim, Ownership
+from redstate.conversimple._remembered import Remembered
 from redstate.conversimple._requests import Request
 from redstate.conversimple._retry import PASSING, insist
 from redstate.errors import RedstateError
@@ -24,8 +25,6 @@ logger = logging.getLogger("redstate.conversimple")
 _FIRST_RETRY, _LONGEST_RETRY = 0.05, 5.0
 # For how long the store is asked for the calls of a conversation that was taken over; longer than a call may run.
 _CALLS_WITHIN = 300.0
-# How many conversations of other kinds of agents are remembered.
-_OTHERS_REMEMBERED = 10_000
 
 
 class Serving:
@@ -55,7 +54,7 @@ class Serving:
         # What has registered its tools, on whatever connection.
         self._registered: set[str] = set()
         # What the platform has said to be for an agent of another kind; it does not say so in each message.
-        self._others: dict[str, None] = {}
+        self._others = Remembered()
 
     def token_of(self, conversation_id: str) -> int:
         """The token under which the agent owns a conversation; 0 where it does not."""
@@ -111,9 +110,7 @@ class Serving:
         if not agent_id or not own:
             return conversation_id not in self._others and not self.only_addressed
         if agent_id != own:
-            self._others[conversation_id] = None
-            if len(self._others) > _OTHERS_REMEMBERED:
-                del self._others[next(iter(self._others))]
+            self._others.add(conversation_id)
         return bool(agent_id == own)
 
     async def _owns_at_last(self, conversation_id: str) -> bool:
@@ -142,8 +139,11 @@ class Serving:
             return
         agent._stores.forget(conversation_id)
         await agent._lifecycle.begin(conversation_id)
-        if agent.registered_tools:
+        if agent.registered_tools and agent.connection.connected and agent.connection.channel_joined:
             await ConversimpleAgent._register_conversation_tools(agent, conversation_id, agent.registered_tools)
+        elif agent.registered_tools:
+            # The SDK registers them when it is connected again, unless the agent stops.
+            agent.registered_conversations.add(conversation_id)
         await self._go_on_with_calls(claim)
 
     async def _go_on_with_calls(self, claim: Claim) -> None:

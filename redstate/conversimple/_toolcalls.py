@@ -222,9 +222,7 @@ class ToolCalls:
         if request.begun_us is not None:
             # Nobody asked this agent: it stood in the record of a conversation that was its own.
             return
-        passed_on = self._ownership.was_mine(request.conversation_id) and len(request.payload()) <= LARGEST_REQUEST
-        if begun is None and passed_on and not self._ownership.is_over(request.conversation_id):
-            # The platform still asks this agent, and perhaps nobody else.
+        if begun is None and self._passes_on(request):
             await self._forward(request, journal)
             return
         self._quiet.add(request.key)
@@ -271,6 +269,12 @@ class ToolCalls:
             await self._forward(request, CallJournal(self._agent._stores, request))
         except RedstateError as error:
             logger.warning("call %r could not be left to the next owner: %s", request.call_id, error)
+
+    def _passes_on(self, request: Request) -> bool:
+        """Whether the owner is to hear of a call from here: the platform still asks this agent, perhaps no other."""
+        where = request.conversation_id
+        fits = len(request.payload()) <= LARGEST_REQUEST
+        return self._ownership.was_mine(where) and fits and not self._ownership.is_over(where)
 
     async def _forward(self, request: Request, journal: CallJournal) -> None:
         assert request.conversation_id is not None

@@ -333,3 +333,23 @@ def test_serving_inside_a_tool_and_callbacks_after_it_keep_the_owners_token(url:
             assert seen[0]
 
     asyncio.run(scenario())
+
+
+def test_what_is_taken_over_without_a_connection_is_registered_when_there_is_one_again(
+    url: str, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with agents(url, prefix, Shop, Shop) as (platform, (first, second)):
+            await first.start()
+            await platform.start_conversation("c1")
+            await second.start()
+            await until(lambda: second._ownership.owner is not None, "the second is an owner")
+            await second.connection.disconnect()
+            await first.stop()
+            await until(lambda: second._ownership.all() == ["c1"], "it is taken over")
+            await until(lambda: "c1" in second.registered_conversations, "its tools are to be registered")
+            await second.connection.connect()
+            assert (await platform.call("c1", "who", timeout=10)).result == "shop c1"
+
+    asyncio.run(scenario())
+    assert "Cannot send message" not in caplog.text
