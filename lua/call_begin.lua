@@ -5,11 +5,12 @@
 -- KEYS    1 record
 -- ARGV    1 ttl_ms  2 journal  3 run_field  4 token  5 runs_under  6 attempt  7 most  8 age_us  9 tries  10 request
 -- RETURNS verdict now_or_finished answer
--- ERRORS  RSFENCED RSCORRUPT
+-- ERRORS  RSFENCED RSENDED RSUNBEGUN RSCORRUPT
 -- COST    O(1); in the calls remembered, once they are as many as there may be
 local call, args = redis.call, ARGV
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[2], 'q', args[3])
 -- @include fence
+if not rec[1] and args[1] == '-' then return redis.error_reply('RSUNBEGUN record') end
 if rec[2] and args[4] < rec[2] then return redis.error_reply('RSFENCED ' .. rec[2]) end
 -- @include clock
 -- @include may_expire
@@ -29,6 +30,8 @@ elseif journal then
   tries = tonumber(tries)
   value = (not mine and 'wait ') or (tries > tonumber(args[9]) and 'spent ') or (tries > 1 and 'again ') or 'run '
   value = value .. now
+elseif closed then
+  return redis.error_reply('RSENDED fence')
 else
   local pens, dropped, oldest = rec[4] or '', {}, string.format('%.0f', now - args[8])
   -- @include calls_forgotten
@@ -38,7 +41,7 @@ else
     local begun = '1000000000cb ' .. now .. '|1000000000'
     pens, run = pens .. string.sub(args[2], 2), run .. (args[6] == '0' and '0 ' or '1 ') .. now .. ' ' .. args[10]
     if rec[1] then
-      call('HSET', KEYS[1], args[2], begun, 'q', pens, args[3], run)
+      call('HSET', KEYS[1], args[2], begun, 'q', pens, args[3], run, 'n', now)
     else
       call('HSET', KEYS[1], 'v', now, 'd', now, args[2], begun, 'q', pens, args[3], run)
     end

@@ -7,6 +7,8 @@
 -- COST    O(1)
 local call, args = redis.call, ARGV
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[2], 'q', args[3])
+-- The answer of a call is kept also where the conversation has ended meanwhile.
+-- luacheck: ignore closed
 -- @include fence
 if rec[2] and args[4] < rec[2] then return redis.error_reply('RSFENCED ' .. rec[2]) end
 local value = 'kept'

@@ -2,7 +2,8 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 line  6 quantity  7 price_field  8 price  9 added  10 cap  11... option, value
 -- RETURNS version quantity
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSFROZEN RSLIMIT RSFIELDS RSCART RSWEIGHT
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
+-- ERRORS  RSFROZEN RSLIMIT RSFIELDS RSCART RSWEIGHT
 -- COST    O(1); in the fields of the record where limits on the whole cart or large attributes are given
 local call, args, tag = redis.call, ARGV, 'ca'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])

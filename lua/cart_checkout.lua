@@ -2,7 +2,8 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 order_field
 -- RETURNS version lines
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSFROZEN RSEMPTY RSORDERED
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
+-- ERRORS  RSFROZEN RSEMPTY RSORDERED
 -- COST    O(N) in the fields of the record
 local call, args, tag = redis.call, ARGV, 'co'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])

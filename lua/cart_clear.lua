@@ -2,7 +2,7 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards
 -- RETURNS version removed
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSFROZEN
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSFROZEN
 -- COST    O(N) in the fields of the record
 local call, args, tag = redis.call, ARGV, 'cc'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1])

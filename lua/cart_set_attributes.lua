@@ -2,7 +2,8 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 line_field  6 max_record_bytes  7 attributes_field  8 attributes
 -- RETURNS version
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSFROZEN RSABSENT RSWEIGHT
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
+-- ERRORS  RSFROZEN RSABSENT RSWEIGHT
 -- COST    O(1); in the fields of the record where the attributes are large
 local call, args, tag = redis.call, ARGV, 'cl'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])

@@ -2,7 +2,8 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 line_field  6 quantity  7... option, value
 -- RETURNS version quantity
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSFROZEN RSABSENT RSCART
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
+-- ERRORS  RSFROZEN RSABSENT RSCART
 -- COST    O(1); in the fields of the record where the whole cart has a limit
 local call, args, tag = redis.call, ARGV, 'cq'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])

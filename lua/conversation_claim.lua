@@ -1,6 +1,7 @@
 -- conversation_claim: make a conversation an owner's, if nobody has it, or if who has it is known to be gone. Its token
 -- is above those of all owners before; who has it already keeps its own, and so does one that only comes back under
 -- another name. A claim is no content: the version stays, nothing is published, and a record that is absent remains so.
+-- One that has ended is nobody's.
 -- KEYS    1 record
 -- ARGV    1 ttl_ms  2 owner  3 gone_owner  4 comes_back  5 ended_field  6 must_exist
 -- RETURNS verdict token_or_owner
@@ -11,7 +12,7 @@ local rec = call('HMGET', KEYS[1], 'v', 'f', 'F', args[5])
 -- @include fence
 -- @include clock
 local value
-if rec[4] == 'done' then
+if closed or rec[4] == 'done' then
   value = 'ended'
 elseif args[6] == '1' and not rec[1] then
   value = 'absent'

@@ -3,7 +3,7 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 max_events  6 max_bytes  7 event
 -- RETURNS version
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
 -- COST    O(N) in the bytes of the history
 local call, args, tag = redis.call, ARGV, 'hn'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], 'e')

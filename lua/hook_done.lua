@@ -3,7 +3,7 @@
 -- KEYS    1 record
 -- ARGV    1 ttl_ms  2 hook_field  3 claimant
 -- RETURNS noted
--- ERRORS  RSCORRUPT
+-- ERRORS  RSUNBEGUN RSCORRUPT
 -- COST    O(1)
 local call, args = redis.call, ARGV
 local rec = call('HMGET', KEYS[1], 'v', args[2], 'f')

@@ -5,7 +5,8 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 max_fields  6 max_record_bytes  7... verb, field, value
 -- RETURNS version weight
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSCHANGED RSTYPE RSFIELDS RSWEIGHT
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
+-- ERRORS  RSCHANGED RSTYPE RSFIELDS RSWEIGHT
 -- COST    O(N) in the fields named; in the fields of the record where one comes, goes or is large
 local call, args, tag = redis.call, ARGV, 'rc'
 local named = {}

@@ -4,14 +4,14 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 window_ms  4 guards
 -- RETURNS version existed
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
 -- COST    O(N) in the fields of the record
 local call, args, tag = redis.call, ARGV, 'rd'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], 'd')
 -- @include begin
 for _, field in ipairs(call('HKEYS', KEYS[1])) do
   local kind = string.sub(field, 1, 1)
-  if kind == '' or not string.find('ijvfFqQh', kind, 1, true) then call('HDEL', KEYS[1], field) end
+  if kind == '' or not string.find('ijvfFqQhbn', kind, 1, true) then call('HDEL', KEYS[1], field) end
 end
 local existed = 1
 if not version or rec[4] == version then existed = 0 end

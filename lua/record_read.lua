@@ -1,5 +1,5 @@
--- record_read: everything in the record but journals, owner and the marks of hooks, with the server's time in
--- microseconds and how many milliseconds the record still lives, all of one moment.
+-- record_read: everything in the record but journals, owner, marks of hooks and what concerns its life, with the server's
+-- time in microseconds and how many milliseconds the record still lives, all of one moment.
 -- KEYS    1 record
 -- ARGV
 -- RETURNS now ttl_ms field_and_value...
@@ -10,7 +10,7 @@ local all = redis.call('HGETALL', KEYS[1])
 local value = {now, '' .. redis.call('PTTL', KEYS[1])}
 for i = 1, #all, 2 do
   local kind = string.sub(all[i], 1, 1)
-  -- h, i, j, f, F, q, Q: they change without a new version, and nobody reads them from memory.
-  if not string.find('hijfFqQ', kind, 1, true) then value[#value + 1], value[#value + 2] = all[i], all[i + 1] end
+  -- They change without a new version, and nobody reads them from memory.
+  if not string.find('hijfFqQbgmn', kind, 1, true) then value[#value + 1], value[#value + 2] = all[i], all[i + 1] end
 end
 return value

@@ -4,7 +4,7 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards
 -- RETURNS version applied
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
 -- COST    O(1)
 local call, args, tag = redis.call, ARGV, 'rs'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1])

@@ -4,7 +4,10 @@
 -- RETURNS existed
 -- ERRORS
 -- COST    O(1)
-local rec = redis.call('HMGET', KEYS[1], 'v', 'd')
-if not rec[1] or rec[1] == rec[2] then return '0' end
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
+local call, args = redis.call, ARGV
+local rec = call('HMGET', KEYS[1], 'v', 'd', 'f')
+-- What has ended is not held up by a touch.
+if not rec[1] or rec[1] == rec[2] or (rec[3] and #rec[3] ~= 16) then return '0' end
+-- @include clock
+-- @include lives_on
 return '1'

@@ -2,7 +2,7 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 session_us  6 idle_us  7 user
 -- RETURNS version since
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
 -- COST    O(1)
 local call, args, tag = redis.call, ARGV, 'ui'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1])

@@ -4,13 +4,14 @@
 -- RETURNS verdict
 -- ERRORS
 -- COST    O(1)
-local session = redis.call('HGET', KEYS[1], 'u')
+local call, args = redis.call, ARGV
+local session = call('HGET', KEYS[1], 'u')
 -- @include clock
 -- @include session_verdict
 if verdict == 'live' then
   -- @include session_slide
-  if slid then redis.call('HSET', KEYS[1], 'u', slid) end
-  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+  if slid then call('HSET', KEYS[1], 'u', slid) end
+  -- @include lives_on
 end
 local answer = verdict
 return answer

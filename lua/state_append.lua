@@ -2,7 +2,8 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 field  6 items  7 max_bytes  8 max_fields  9 max_record_bytes  10 if_absent
 -- RETURNS version weight
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSTYPE RSABSENT RSLIMIT RSFIELDS RSWEIGHT
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
+-- ERRORS  RSTYPE RSABSENT RSLIMIT RSFIELDS RSWEIGHT
 -- COST    O(N) in the bytes of the field; in the fields of the record where the list is large
 local call, args, tag = redis.call, ARGV, 'sa'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])

@@ -2,7 +2,7 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5... fields
 -- RETURNS version removed
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
 -- COST    O(N) in the state fields of the record
 local call, args, tag = redis.call, ARGV, 'sd'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1])

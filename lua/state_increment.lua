@@ -2,7 +2,7 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 field  6 by  7 max_fields
 -- RETURNS version value
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSTYPE RSFIELDS
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSTYPE RSFIELDS
 -- COST    O(1)
 local call, args, tag = redis.call, ARGV, 'si'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], args[5])

@@ -2,7 +2,7 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 max_fields  6 max_record_bytes  7... field, value
 -- RETURNS version weight
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSFIELDS RSWEIGHT
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSFIELDS RSWEIGHT
 -- COST    O(N) in the fields named; in the fields of the record where one is new among old ones, or large
 local call, args, tag = redis.call, ARGV, 'ss'
 local rec = call('HMGET', KEYS[1], 'v', 'f', args[1])

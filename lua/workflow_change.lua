@@ -4,7 +4,8 @@
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 header  6 body  7 target  8 seen  9 move  10 timing  11 data  12 fields  13 bytes
 -- RETURNS version step
--- ERRORS  RSMISMATCH RSSTALE RSFENCED RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT RSMOVED RSOVERDUE RSFIELDS RSWEIGHT
+-- ERRORS  RSMISMATCH RSSTALE RSFENCED RSENDED RSUNBEGUN RSDEADLINE RSLOGIN RSCONFLICT RSCORRUPT
+-- ERRORS  RSMOVED RSOVERDUE RSFIELDS RSWEIGHT
 -- COST    O(1); O(N) in the fields of the record where it is nearly full, or the data large
 -- Header and body name the two fields; seen is the revision that was read. The target is a letter for the handle's
 -- verb, so that a repeat must name the same, then the header's letter and the step. The timing is t where the present

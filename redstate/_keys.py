@@ -7,6 +7,11 @@ The key space (``rs`` is the default prefix):
         f               the owner's fencing token, once it is claimed: the time of that moment
         F               the owner; absent while there is none
         d               the version at which it was deleted; it is absent while d = v
+        b               when it began, sixteen digits, if it is kept until it is archived
+        g               the id of its customer, if it was begun or ended for one
+        n               when it was used last without a change, sixteen digits
+        x               when and why it ended, sixteen digits and a word; its f then begins with a tilde
+        m               that it was merged into its customer's profile
         s<field>        a state field, encoded
         h<agent>:<hook> whether a hook of an agent ran: "done", or until when it has time to, and who runs it
         k               the names of the state fields in the order in which they came
@@ -49,6 +54,9 @@ The key space (``rs`` is the default prefix):
 
     rs:{beat:<token>}   channel a process publishes here what it alone hears: its heartbeat
 
+    rs:{due:<part>}     zset    conversations that are kept until they are archived, by the time to look at them again,
+                                microseconds; a conversation lies in the part that its id's CRC-32 falls to
+
     rs:{owners}         zset    owners by the end of their lease, in microseconds; below zero: since when one is gone
     rs:{owner:<id>}     hash    what an owner holds: conversations, each with the agent that serves it
     rs:{owner:<id>}:mail  hash  conversations of it with tool calls that reached somebody else
@@ -64,6 +72,7 @@ import functools
 import hashlib
 import re
 import unicodedata
+import zlib
 
 from redstate.errors import ConfigurationError, InvalidField, InvalidId
 
@@ -75,6 +84,11 @@ ATTRIBUTES, PLACED = "l", "o"
 STATE_BYTES = STATE.encode()
 WORKFLOW, WORKFLOW_DATA = "w", "W"
 OWNER = "F"
+BEGUN, CUSTOMER, ENDED, MERGED = "b", "g", "x", "m"
+DUE_PARTS = 64
+"""For good: a conversation that is in one part must not be looked for in another."""
+UNVERSIONED = b"hijfFqQbgmn"
+"""The first letters of fields that change without a new version of the record."""
 VERSION, FENCE, DELETED, ORDER = "v", "f", "d", "k"
 CALL, RUN, FOREIGN_CALL = "q", "Q", "i"
 SESSION, USER, TRIES = "u", "ud", "tries"
@@ -131,6 +145,16 @@ def check_id(text: str, what: str) -> str:
 def beat_channel(prefix: str, token: str) -> str:
     """The channel on which a process sends heartbeats to itself."""
     return f"{prefix}:{{beat:{token}}}"
+
+
+def due_key(prefix: str, conversation_id: str) -> str:
+    """The key of the part of the index that a conversation lies in."""
+    return due_part_key(prefix, zlib.crc32(conversation_id.encode()) % DUE_PARTS)
+
+
+def due_part_key(prefix: str, part: int) -> str:
+    """The key of a part of the index, 0 to ``DUE_PARTS`` - 1."""
+    return f"{prefix}:{{due:{part:02d}}}"
 
 
 def owners_key(prefix: str) -> str:

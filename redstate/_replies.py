@@ -14,6 +14,8 @@ from redstate.errors import (
     CartFrozen,
     CartLimit,
     ConflictError,
+    ConversationAbsent,
+    ConversationEnded,
     CorruptState,
     DeadlineExceeded,
     Fenced,
@@ -117,6 +119,24 @@ def _conflict(call: Mutation[Any], operation: Operation, detail: str, expected: 
 
 def _fenced(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
     return Fenced(f"{call.key} has a newer owner", key=call.key, current_token=int(detail))
+
+
+def _ended(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
+    return ended(call.key)
+
+
+def ended(key: str) -> ConversationEnded:
+    """Its record says so, or the archive."""
+    return ConversationEnded(f"The conversation of {key} has ended", key=key)
+
+
+def _unbegun(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
+    return ConversationAbsent(f"There is no conversation at {call.key}", key=call.key)
+
+
+def is_unbegun(error: ReplyError) -> bool:
+    """Whether the record must be begun first."""
+    return str(error).startswith("RSUNBEGUN")
 
 
 def _deadline(call: Mutation[Any], operation: Operation, detail: str, expected: int | None) -> RedstateError:
@@ -289,6 +309,8 @@ def _ordered(call: Mutation[Any], operation: Operation, detail: str, expected: i
 _SCRIPT: dict[str, Callable[[Mutation[Any], Operation, str, int | None], RedstateError]] = {
     "RSCONFLICT": _conflict,
     "RSFENCED": _fenced,
+    "RSENDED": _ended,
+    "RSUNBEGUN": _unbegun,
     "RSDEADLINE": _deadline,
     "RSLOGIN": _login,
     "RSSTALE": _stale,
@@ -325,6 +347,12 @@ def query_error(error: ReplyError, call: Query[Any]) -> RedstateError:
     """The typed error for a refused read, or a refused call of an owner."""
     if str(error).startswith("RSFENCED "):
         return Fenced(f"{call.key} has a newer owner", key=call.key, current_token=int(str(error).split(" ")[1]))
+    if str(error).startswith("RSENDED"):
+        return ended(call.key)
+    if is_unbegun(error):
+        return ConversationAbsent(f"There is no conversation at {call.key}", key=call.key)
+    if str(error).startswith("RSDEADLINE"):
+        return DeadlineExceeded(f"A call on {call.key} came after its deadline", key=call.key)
     if str(error).startswith("RSCORRUPT"):
         return CorruptState(f"{call.key} holds bytes that redstate did not write", key=call.key, field=call.field)
     return _wrong_kind(error, call.key) or server_error(error)

@@ -18,7 +18,14 @@ from enum import Enum
 from redstate import _keys
 from redstate._call import guards
 from redstate._writers import FIRST_SEQUENCE, Operation
-from redstate.errors import ConflictError, DeadlineExceeded, RedstateError, StaleOperation, StoreError
+from redstate.errors import (
+    ConflictError,
+    ConversationAbsent,
+    DeadlineExceeded,
+    RedstateError,
+    StaleOperation,
+    StoreError,
+)
 
 KEPT = 512
 """How many changes of a call are remembered at least while it runs, on each record, and up to twice as many."""
@@ -157,7 +164,7 @@ class Scope:
         if isinstance(error, StaleOperation) and call.phase is not Phase.RUNNING:
             # It was on its way when the call was answered.
             return DeadlineExceeded(f"The tool call that would change {operation.key} is over", key=operation.key)
-        if isinstance(error, (ConflictError, StoreError)):
+        if isinstance(error, (ConflictError, ConversationAbsent, StoreError)):
             call.give_back(operation)
         return error
 

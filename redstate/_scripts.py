@@ -100,7 +100,8 @@ def parse_header(name: str, source: str) -> Header:
     for line in lines:
         key, _, rest = line.partition(" ")
         if key in _HEADER_KEYS:
-            fields[key] = rest.strip()
+            # A part that is long goes on in a further line of the same name.
+            fields[key] = f"{fields.get(key, '')} {rest}".strip()
         else:
             prose.append(line)
     purpose = " ".join(prose)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from redstate import _keys
 from redstate._codec import Limits
@@ -13,10 +14,15 @@ from redstate.calls.cart_limits import CartLimits
 from redstate.calls.record import milliseconds
 from redstate.errors import ConfigurationError, InvalidTTL
 
+if TYPE_CHECKING:
+    from redstate.archive.conversation import Merge
+    from redstate.archive.sql import SqlArchive
+
 _LONGEST_TIMEOUT = 3600.0
 DEFAULT_STALENESS = 3.0
 _SHORTEST_STALENESS, _LONGEST_STALENESS = 0.05, 300.0
 _LEAST_BYTES = 65_536
+_LONGEST_IDLE = 31_536_000.0
 
 
 class StoreOptions(TypedDict, total=False):
@@ -33,6 +39,10 @@ class StoreOptions(TypedDict, total=False):
     near_cache_entries: int
     near_cache_bytes: int
     customer_sync: Literal["invalidate", "update"]
+    archive: str | os.PathLike[str] | SqlArchive | None
+    idle: float
+    tombstone_ttl: float
+    merge: Merge | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,13 @@ class Settings:
         near_cache_bytes: about how many bytes these may take.
         customer_sync: what becomes of a customer in local memory when another process changes it: "invalidate" drops
             it, and the next read fetches it; "update" fetches it at once.
+        archive: where conversations go when they have ended: a path or URL for a ``SqlArchive``, or one, which is then
+            not closed with the store. With it a conversation has no expiry, and stays until a sweeper has archived it;
+            ``ttl`` then is the longest ``idle``.
+        idle: seconds without a change or a tool call after which a sweeper ends a conversation as abandoned.
+        tombstone_ttl: seconds for which changes that come late are refused after a conversation has left for the
+            archive; longer than any call of any process may be on its way.
+        merge: makes what goes into the profile of an ended conversation's customer.
     """
 
     key_prefix: str = "rs"
@@ -67,6 +84,10 @@ class Settings:
     near_cache_entries: int = 16_384
     near_cache_bytes: int = 67_108_864
     customer_sync: Literal["invalidate", "update"] = "invalidate"
+    archive: str | os.PathLike[str] | SqlArchive | None = None
+    idle: float = 1800.0
+    tombstone_ttl: float = 60.0
+    merge: Merge | None = None
 
     def __post_init__(self) -> None:
         _keys.check_prefix(self.key_prefix)
@@ -85,6 +106,15 @@ class Settings:
         if self.customer_sync not in ("invalidate", "update"):
             raise ConfigurationError('customer_sync must be "invalidate" or "update"')
         _check_near_cache(self.max_staleness, self.near_cache_entries, self.near_cache_bytes)
+        _check_seconds("idle", self.idle, 0.1)
+        _check_seconds("tombstone_ttl", self.tombstone_ttl, 0.001)
+        if self.merge is not None and (not callable(self.merge) or inspect.iscoroutinefunction(self.merge)):
+            raise ConfigurationError("merge must be a function", next_step="Pass a plain function, not an async one")
+
+    @property
+    def longest_idle(self) -> float:
+        """Seconds without a sign of use after which a conversation ends, where there is an archive."""
+        return min(self.idle, self.ttl)
 
     @classmethod
     def of(cls, options: StoreOptions) -> Settings:
@@ -105,7 +135,8 @@ class Settings:
     def from_environment(cls, options: StoreOptions) -> Settings:
         """Settings from arguments; what they leave out comes from the environment.
 
-        REDSTATE_KEY_PREFIX, _TTL, _CUSTOMER_TTL, _TIMEOUT, _MAX_STALENESS, _NEAR_CACHE_ENTRIES, _NEAR_CACHE_BYTES.
+        REDSTATE_KEY_PREFIX, _TTL, _CUSTOMER_TTL, _TIMEOUT, _MAX_STALENESS, _NEAR_CACHE_ENTRIES, _NEAR_CACHE_BYTES,
+        _ARCHIVE, _IDLE, _TOMBSTONE_TTL.
 
         Raises:
             ConfigurationError: a variable or an argument cannot work.
@@ -114,7 +145,10 @@ class Settings:
         prefix = os.environ.get("REDSTATE_KEY_PREFIX")
         if prefix:
             found["key_prefix"] = prefix
-        for name in ("ttl", "customer_ttl", "timeout", "max_staleness"):
+        archive = os.environ.get("REDSTATE_ARCHIVE")
+        if archive:
+            found["archive"] = archive
+        for name in ("ttl", "customer_ttl", "timeout", "max_staleness", "idle", "tombstone_ttl"):
             variable = f"REDSTATE_{name.upper()}"
             text = os.environ.get(variable)
             if text:
@@ -162,6 +196,12 @@ def _check_near_cache(staleness: float, entries: int, size: int) -> None:
     for name, value, least in (("near_cache_entries", entries, 1), ("near_cache_bytes", size, _LEAST_BYTES)):
         if type(value) is not int or value < least:
             raise ConfigurationError(f"{name} must be an int, {least:,} or above")
+
+
+def _check_seconds(name: str, value: float, least: float) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not least <= value <= _LONGEST_IDLE:
+        raise ConfigurationError(f"{name} must be a number of seconds from {least:g} to {_LONGEST_IDLE:,.0f}")
 
 
 def _whole(variable: str, text: str) -> int:

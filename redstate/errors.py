@@ -13,6 +13,8 @@ RedstateError
 ├── Rejected                       the server judged the change and left everything as it was
 │   ├── ConflictError              expected_version was not the current one
 │   ├── Fenced                     another owner holds the conversation
+│   ├── ConversationEnded          the conversation is over; it can be resumed
+│   ├── ConversationAbsent         there is no such conversation any more
 │   ├── DeadlineExceeded           the change reached the server after its deadline
 │   ├── WrongType                  the field holds a value that the change does not fit
 │   ├── Detached (LookupError)     the nested value that was read before is not there any more
@@ -201,6 +203,18 @@ class Fenced(Rejected):
 
     advice = "Stop serving this conversation: another worker took it over"
     current_token: int
+
+
+class ConversationEnded(Rejected):
+    """The conversation has ended, and takes no changes until it is resumed. Attributes: ``key``."""
+
+    advice = "Call resume() on the conversation to go on with it, or begin another one"
+
+
+class ConversationAbsent(Rejected):
+    """There is no such conversation any more, and it could not be begun anew. Attributes: ``key``."""
+
+    advice = "Nothing was written; repeat the change if it is still wanted"
 
 
 class DeadlineExceeded(Rejected):

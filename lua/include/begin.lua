@@ -20,7 +20,7 @@ elseif journal >= seq then
   end
   -- Not remembered and below the window: the caller was answered long ago, or gave up. It must not run now.
   if seq < (string.match(journal, '|(%d+)$') or string.sub(journal, 1, 10)) then
-    if rec[2] and args[4] ~= '' and string.sub(args[4], 17, 32) < rec[2] then
+    if rec[2] and #rec[2] == 16 and args[4] ~= '' and string.sub(args[4], 17, 32) < rec[2] then
       return redis.error_reply('RSFENCED ' .. rec[2])
     end
     return redis.error_reply('RSSTALE journal')
@@ -32,6 +32,11 @@ if version then
   if #version ~= 16 or not number or number < 1e15 or number > 9e15 or version < '1' then
     return redis.error_reply('RSCORRUPT version')
   end
+  -- Whoever ends a conversation closes its fence, to owners and everybody else: it then is a character longer.
+  if rec[2] and #rec[2] ~= 16 then return redis.error_reply('RSENDED fence') end
+elseif args[3] == '-' then
+  -- It would be in no index, and would stay here for ever: see conversation_begin.
+  return redis.error_reply('RSUNBEGUN record')
 end
 local time = call('TIME')
 local now, us = time[1], time[2]

@@ -5,5 +5,5 @@ else
   call('HSET', KEYS[1], 'v', now, 'd', now, args[1], entry)
 end
 if evicted[1] then call('HDEL', KEYS[1], unpack(evicted)) end
-if call('PTTL', KEYS[1]) < tonumber(args[3]) then call('PEXPIRE', KEYS[1], args[3]) end
+if args[3] ~= '-' and call('PTTL', KEYS[1]) < tonumber(args[3]) then call('PEXPIRE', KEYS[1], args[3]) end
 answer = '9999999999999999' .. answer

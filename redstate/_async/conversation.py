@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from redstate import _keys
 from redstate._async.cart import AsyncCart
 from redstate._async.customer import AsyncCustomer
+from redstate._async.ending import AsyncEnding
 from redstate._async.record import AsyncRecord
 from redstate._async.session import AsyncSession
 from redstate._async.state import AsyncState
@@ -31,17 +33,19 @@ class AsyncConversation:
             record, and nothing is linked by it: see ``customer.link``.
     """
 
-    __slots__ = ("_cart", "_cart_limits", "_customer", "_id", "_record", "_session", "_state")
+    __slots__ = ("_cart", "_cart_limits", "_customer", "_ending", "_id", "_record", "_session", "_state")
 
     def __init__(
         self,
         conversation_id: str,
         record: AsyncRecord,
         cart_limits: CartLimits,
-        customer: AsyncCustomer | None = None,
+        customer: AsyncCustomer | None,
+        ending: AsyncEnding,
     ) -> None:
         self._id = conversation_id
         self._record = record
+        self._ending = ending
         self._state = AsyncState(record)
         self._cart = AsyncCart(record, cart_limits)
         self._cart_limits = cart_limits
@@ -93,7 +97,8 @@ class AsyncConversation:
         Example:
             ``conv.if_logged_in.cart.add("sku-1", 2, "19.99")``
         """
-        guarded = AsyncConversation(self._id, self._record.if_logged_in(), self._cart_limits, self._customer)
+        record = self._record.if_logged_in()
+        guarded = AsyncConversation(self._id, record, self._cart_limits, self._customer, self._ending)
         guarded._session = self._session
         return guarded
 
@@ -117,6 +122,60 @@ class AsyncConversation:
         """The conversation's run of a workflow; one that nothing has moved stands at its initial step. No I/O."""
         return AsyncWorkflowRun(definition, self._record)
 
+    # How it begins, ends and goes on
+
+    async def start(self) -> bool:
+        """Begin it, before its first change would. Returns whether there was none yet.
+
+        Needed by nobody: a change begins it. With an archive this notes whose it is, and finds out early whether a
+        conversation of that id has ended; without one it does nothing.
+
+        Raises:
+            ConversationEnded: it has ended, or lies in the archive.
+        """
+        return await self._ending.start()
+
+    async def end(self, reason: str = "ended") -> bool:
+        """End it: nothing changes it any more until it is resumed. It can be called again, anywhere, without harm.
+
+        If it has a customer (the handle's ``customer_id``, or the state's field of that name), it is merged into the
+        profile, once: ``last_conversation``, ``last_interaction``, and what the store's ``merge`` makes of it. With an
+        archive it then leaves for that, within a second where a sweeper runs; without one it stays for its ``ttl``.
+
+        Args:
+            reason: why, one word of at most 64 letters, digits, dashes and underscores.
+
+        Returns:
+            Whether it was this call that ended it; False where it had ended, or does not exist.
+
+        Raises:
+            InvalidInput: the reason cannot be used.
+            RedstateError: what ``merge`` made cannot be stored, or the store could not do it. The conversation may have
+                ended by then; calling ``end`` again does what is left, and with an archive a sweeper does.
+        """
+        return await self._ending.end(reason)
+
+    async def resume(self) -> bool:
+        """Go on with a conversation that has ended, wherever it lies by now. Returns whether there is one.
+
+        State, cart, orders and workflows are as they were; who was logged in has to log in again, and operation ids and
+        tool calls of its first life are not remembered. Whoever owned it owns it no more. Where it has not ended
+        nothing happens, and where nothing is known of it, or it was erased, this returns False.
+
+        Raises:
+            ArchiveError: the archive's database could not be asked.
+            CorruptState: the archive holds what redstate did not write.
+        """
+        return await self._ending.resume()
+
+    async def ended(self, *, fresh: bool = False) -> bool:
+        """Whether it has ended and is still in the store.
+
+        Args:
+            fresh: ask the server; otherwise local memory may answer, within the store's ``max_staleness``.
+        """
+        return await self._record.read(record_calls.one_field(self.key, _keys.ENDED, bool), fresh=fresh)
+
     async def version(self) -> int:
         """The version of its last change, which only rises; 0 where it does not exist."""
         return await self._record.read(record_calls.version(self.key), fresh=True)
@@ -134,20 +193,20 @@ class AsyncConversation:
         return await self.version() != 0
 
     async def ttl(self) -> float | None:
-        """Seconds until it expires; None where it does not exist."""
+        """Seconds until it expires; None where it does not exist, or stays until it is archived."""
         return await self._record.ask(record_calls.remaining(self.key))
 
     async def touch(self, ttl: float | None = None) -> bool:
-        """Slide its expiry without a change. Returns whether it exists.
+        """Slide its expiry without a change; with an archive, count as in use. Returns whether it exists.
 
         Args:
-            ttl: seconds from now; the handle's own expiry by default.
+            ttl: seconds from now; the handle's own expiry by default. With an archive it has none.
 
         Raises:
             InvalidTTL: no usable number of seconds.
         """
         record = self._record
-        ttl_ms = record.ttl_ms if ttl is None else record_calls.milliseconds(ttl)
+        ttl_ms = record.ttl_ms if ttl is None or not record.ttl_ms else record_calls.milliseconds(ttl)
         refuse_late(record.key)
         existed = await record.ask(record_calls.touch(self.key, ttl_ms))
         record.copies.forget(self.key)  # perhaps it now expires sooner than a copy knows

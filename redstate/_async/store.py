@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, Unpack, overload
 
 from redstate import _keys
+from redstate._async.archive import AsyncArchive
 from redstate._async.cache import AsyncCache
 from redstate._async.conversation import AsyncConversation
 from redstate._async.customer import AsyncCustomer
+from redstate._async.ending import AsyncEnding
+from redstate._async.kept import AsyncKeptRecord
+from redstate._async.lifetime import AsyncLifetime
 from redstate._async.record import AsyncRecord
 from redstate._async.replacing import replace_state
 from redstate._async.typed import AsyncTypedConversation
@@ -21,9 +25,11 @@ from redstate._call import Query
 from redstate._codec import Codec
 from redstate._discovery import Endpoint, endpoint_from_client, endpoint_from_url, open_server
 from redstate._settings import DEFAULT_STALENESS, Settings, StoreOptions, check_cart_limits, check_timeout
+from redstate.archive.threads import LoopArchive, archive_thread
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.record import milliseconds
 from redstate.embedded import EmbeddedServer
+from redstate.errors import ConfigurationError
 from redstate.nearcache.joining import LoopJoins
 from redstate.nearcache.shared import NearCache, attach
 from redstate.schema.definition import Schema, as_schema
@@ -52,7 +58,10 @@ class AsyncStore:
     ``cart_limits`` (what a cart may hold), ``max_in_flight`` (calls under way at once before further ones wait),
     ``max_staleness`` (seconds that a read from local memory may be behind the server, 3; 0 has every read ask it),
     ``near_cache_entries`` and ``near_cache_bytes`` (how much local memory holds) and ``customer_sync`` (whether a
-    customer in memory that another process changes is dropped, "invalidate", or fetched at once, "update").
+    customer in memory that another process changes is dropped, "invalidate", or fetched at once, "update"),
+    ``archive`` (where conversations go when they have ended: a path, a database's URL, or a ``SqlArchive``), ``idle``
+    (seconds without a sign of use after which one counts as abandoned, 1800), ``tombstone_ttl`` (seconds for which late
+    changes of one that was archived are refused, 60) and ``merge`` (what of it goes into its customer's profile).
 
     Attributes:
         cache: values that any process can load again.
@@ -79,6 +88,7 @@ class AsyncStore:
             local=self._local,
             joins=LoopJoins(),
         )
+        self._kept: Callable[..., AsyncKeptRecord] = functools.partial(AsyncKeptRecord, **self._record.keywords)
         self._watches = AsyncWatches(
             self._local.copies,
             functools.partial(self._record, ttl_ms=1, timeout=settings.timeout),
@@ -88,6 +98,10 @@ class AsyncStore:
         # Also where the store is just dropped: the last one of a near cache ends its thread.
         self._abandon = weakref.finalize(self, _abandon, self.nearcache, self._watches)
         record = self._record("", ttl_ms=1, timeout=settings.timeout)
+        self._ended = self._life = None
+        if settings.archive is not None:
+            self._ended = LoopArchive(archive_thread(settings))
+            self._life = AsyncLifetime(settings.key_prefix, settings.longest_idle, record, self._ended)
         self.cache = AsyncCache(settings.key_prefix, record)
         self.cached = self.cache.cached
 
@@ -145,6 +159,21 @@ class AsyncStore:
         """Where the server is, without credentials."""
         return self._endpoint.address
 
+    @property
+    def archive(self) -> AsyncArchive:
+        """Conversations that have ended and left the store.
+
+        Raises:
+            ConfigurationError: the store was opened without ``archive=``.
+        """
+        if self._ended is None:
+            raise ConfigurationError(
+                "The store has no archive",
+                next_step='Open it with archive="conversations.db", or set REDSTATE_ARCHIVE',
+            )
+        record = self._record("", ttl_ms=1, timeout=self._settings.timeout)
+        return AsyncArchive(self._settings.key_prefix, record, self._ended)
+
     @overload
     def conversation(
         self,
@@ -196,15 +225,24 @@ class AsyncStore:
             MissingExtra: there is a schema, and pydantic is not installed (``redstate[schema]``).
         """
         settings = self._settings
-        record = self._record(
-            _keys.conversation_key(settings.key_prefix, conversation_id),
-            ttl_ms=milliseconds(settings.ttl if ttl is None else ttl),
-            timeout=settings.timeout if timeout is None else check_timeout(timeout),
-        )
+        record = self._conversation_record(conversation_id, ttl, timeout, customer_id)
         limits = settings.cart_limits if cart_limits is None else check_cart_limits(cart_limits)
-        customer = None if customer_id is None else self.customer(customer_id, timeout=timeout)
-        plain = AsyncConversation(conversation_id, record, limits, customer)
+        customers = functools.partial(self.customer, timeout=timeout)
+        customer = None if customer_id is None else customers(customer_id)
+        ending = AsyncEnding(conversation_id, record, customer_id, customers, settings.merge, self._ended)
+        plain = AsyncConversation(conversation_id, record, limits, customer, ending)
         return plain if schema is None else AsyncTypedConversation(plain, as_schema(schema))
+
+    def _conversation_record(
+        self, conversation_id: str, ttl: float | None, timeout: float | None, customer_id: str | None
+    ) -> AsyncRecord:
+        settings = self._settings
+        key = _keys.conversation_key(settings.key_prefix, conversation_id)
+        ttl_ms = milliseconds(settings.ttl if ttl is None else ttl)
+        timeout = settings.timeout if timeout is None else check_timeout(timeout)
+        if self._life is None:
+            return self._record(key, ttl_ms=ttl_ms, timeout=timeout)
+        return self._kept(self._life, conversation_id, key, customer_id or "", timeout=timeout)
 
     def customer(self, customer_id: str, *, ttl: float | None = None, timeout: float | None = None) -> AsyncCustomer:
         """A handle of a customer; the same id is the same customer in every process. No I/O.
@@ -248,11 +286,18 @@ class AsyncStore:
     async def load_state(self, conversation_id: str, *, fresh: bool = False) -> dict[str, Any]:
         """The whole state of a conversation at one version, as plain data; {} where there is none.
 
+        Where it has left the store, the archive's.
+
         Args:
             conversation_id: which.
             fresh: ask the server; otherwise local memory may answer, within the store's ``max_staleness``.
         """
-        return await self.conversation(conversation_id).state.all(fresh=fresh)
+        conversation = self.conversation(conversation_id)
+        state = await conversation.state.all(fresh=fresh)
+        if state or self._ended is None or await conversation.exists():
+            return state
+        archived = await self.archive.get(conversation_id)
+        return {} if archived is None else archived.state
 
     async def ping(self) -> float:
         """Ask the server for a sign of life. Returns the seconds that it took.
@@ -270,6 +315,8 @@ class AsyncStore:
         self._watches.close()
         self._abandon.detach()
         self.nearcache.detach()
+        if self._ended is not None:
+            await self._ended.close()
         await self._transport.close()
         if self._server is not None:
             self._server.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from typing import Any, TypeVar
 
 from redstate._call import UNDECIDED, Mutation, Query, Read, guards, previous_of, version_of
@@ -36,7 +37,7 @@ class Record:
     Attributes:
         key: the record.
         codec: encodes values under the store's limits.
-        ttl_ms: the expiry that each change sets, in milliseconds.
+        ttl_ms: the expiry that each change sets, in milliseconds; ``KEPT`` sets none.
         timeout: seconds that a call may take.
         scope: tells it from the records of other stores, and from its own changes under other conditions.
         origin: tells it from the records of other stores.
@@ -86,7 +87,7 @@ class Record:
         self.copies = local.copies
         self._joins = joins
         self._key_word = key.encode()
-        self._ttl_word = b"%d" % ttl_ms
+        self._ttl_word = record_calls.ttl_word(ttl_ms).encode()
         self._logged_in = False
         self._schema = ""
         self._conditional = False
@@ -230,7 +231,8 @@ class Record:
             if call.effect is None or self._conditional or flight is None or image.version != previous:
                 return None
             changed = call.effect(call.args, image.fields, answer)
-            return None if changed is None else image.after(changed, version, flight.sent, ttl_ms / 1000)
+            ttl = ttl_ms / 1000 if ttl_ms else math.inf
+            return None if changed is None else image.after(changed, version, flight.sent, ttl)
 
         copies.land(flight, call.key, version, made)
 

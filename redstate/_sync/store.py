@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, Unpack, overload
 
@@ -15,16 +15,22 @@ from redstate._call import Query
 from redstate._codec import Codec
 from redstate._discovery import Endpoint, endpoint_from_client, endpoint_from_url, open_server
 from redstate._settings import DEFAULT_STALENESS, Settings, StoreOptions, check_cart_limits, check_timeout
+from redstate._sync.archive import Archive
 from redstate._sync.cache import Cache
 from redstate._sync.conversation import Conversation
 from redstate._sync.customer import Customer
+from redstate._sync.ending import Ending
+from redstate._sync.kept import KeptRecord
+from redstate._sync.lifetime import Lifetime
 from redstate._sync.record import Record
 from redstate._sync.replacing import replace_state
 from redstate._sync.typed import TypedConversation
 from redstate._sync.watches import Watches
+from redstate.archive.threads import ThreadArchive, archive_thread
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.record import milliseconds
 from redstate.embedded import EmbeddedServer
+from redstate.errors import ConfigurationError
 from redstate.nearcache.joining import ThreadJoins
 from redstate.nearcache.shared import NearCache, attach
 from redstate.schema.definition import Schema, as_schema
@@ -53,7 +59,10 @@ class Store:
     ``cart_limits`` (what a cart may hold), ``max_in_flight`` (calls under way at once before further ones wait),
     ``max_staleness`` (seconds that a read from local memory may be behind the server, 3; 0 has every read ask it),
     ``near_cache_entries`` and ``near_cache_bytes`` (how much local memory holds) and ``customer_sync`` (whether a
-    customer in memory that another process changes is dropped, "invalidate", or fetched at once, "update").
+    customer in memory that another process changes is dropped, "invalidate", or fetched at once, "update"),
+    ``archive`` (where conversations go when they have ended: a path, a database's URL, or a ``SqlArchive``), ``idle``
+    (seconds without a sign of use after which one counts as abandoned, 1800), ``tombstone_ttl`` (seconds for which late
+    changes of one that was archived are refused, 60) and ``merge`` (what of it goes into its customer's profile).
 
     Attributes:
         cache: values that any process can load again.
@@ -80,6 +89,7 @@ class Store:
             local=self._local,
             joins=ThreadJoins(),
         )
+        self._kept: Callable[..., KeptRecord] = functools.partial(KeptRecord, **self._record.keywords)
         self._watches = Watches(
             self._local.copies,
             functools.partial(self._record, ttl_ms=1, timeout=settings.timeout),
@@ -89,6 +99,10 @@ class Store:
         # Also where the store is just dropped: the last one of a near cache ends its thread.
         self._abandon = weakref.finalize(self, _abandon, self.nearcache, self._watches)
         record = self._record("", ttl_ms=1, timeout=settings.timeout)
+        self._ended = self._life = None
+        if settings.archive is not None:
+            self._ended = ThreadArchive(archive_thread(settings))
+            self._life = Lifetime(settings.key_prefix, settings.longest_idle, record, self._ended)
         self.cache = Cache(settings.key_prefix, record)
         self.cached = self.cache.cached
 
@@ -146,6 +160,21 @@ class Store:
         """Where the server is, without credentials."""
         return self._endpoint.address
 
+    @property
+    def archive(self) -> Archive:
+        """Conversations that have ended and left the store.
+
+        Raises:
+            ConfigurationError: the store was opened without ``archive=``.
+        """
+        if self._ended is None:
+            raise ConfigurationError(
+                "The store has no archive",
+                next_step='Open it with archive="conversations.db", or set REDSTATE_ARCHIVE',
+            )
+        record = self._record("", ttl_ms=1, timeout=self._settings.timeout)
+        return Archive(self._settings.key_prefix, record, self._ended)
+
     @overload
     def conversation(
         self,
@@ -197,15 +226,24 @@ class Store:
             MissingExtra: there is a schema, and pydantic is not installed (``redstate[schema]``).
         """
         settings = self._settings
-        record = self._record(
-            _keys.conversation_key(settings.key_prefix, conversation_id),
-            ttl_ms=milliseconds(settings.ttl if ttl is None else ttl),
-            timeout=settings.timeout if timeout is None else check_timeout(timeout),
-        )
+        record = self._conversation_record(conversation_id, ttl, timeout, customer_id)
         limits = settings.cart_limits if cart_limits is None else check_cart_limits(cart_limits)
-        customer = None if customer_id is None else self.customer(customer_id, timeout=timeout)
-        plain = Conversation(conversation_id, record, limits, customer)
+        customers = functools.partial(self.customer, timeout=timeout)
+        customer = None if customer_id is None else customers(customer_id)
+        ending = Ending(conversation_id, record, customer_id, customers, settings.merge, self._ended)
+        plain = Conversation(conversation_id, record, limits, customer, ending)
         return plain if schema is None else TypedConversation(plain, as_schema(schema))
+
+    def _conversation_record(
+        self, conversation_id: str, ttl: float | None, timeout: float | None, customer_id: str | None
+    ) -> Record:
+        settings = self._settings
+        key = _keys.conversation_key(settings.key_prefix, conversation_id)
+        ttl_ms = milliseconds(settings.ttl if ttl is None else ttl)
+        timeout = settings.timeout if timeout is None else check_timeout(timeout)
+        if self._life is None:
+            return self._record(key, ttl_ms=ttl_ms, timeout=timeout)
+        return self._kept(self._life, conversation_id, key, customer_id or "", timeout=timeout)
 
     def customer(self, customer_id: str, *, ttl: float | None = None, timeout: float | None = None) -> Customer:
         """A handle of a customer; the same id is the same customer in every process. No I/O.
@@ -249,11 +287,18 @@ class Store:
     def load_state(self, conversation_id: str, *, fresh: bool = False) -> dict[str, Any]:
         """The whole state of a conversation at one version, as plain data; {} where there is none.
 
+        Where it has left the store, the archive's.
+
         Args:
             conversation_id: which.
             fresh: ask the server; otherwise local memory may answer, within the store's ``max_staleness``.
         """
-        return self.conversation(conversation_id).state.all(fresh=fresh)
+        conversation = self.conversation(conversation_id)
+        state = conversation.state.all(fresh=fresh)
+        if state or self._ended is None or conversation.exists():
+            return state
+        archived = self.archive.get(conversation_id)
+        return {} if archived is None else archived.state
 
     def ping(self) -> float:
         """Ask the server for a sign of life. Returns the seconds that it took.
@@ -271,6 +316,8 @@ class Store:
         self._watches.close()
         self._abandon.detach()
         self.nearcache.detach()
+        if self._ended is not None:
+            self._ended.close()
         self._transport.close()
         if self._server is not None:
             self._server.close()

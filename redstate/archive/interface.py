@@ -59,3 +59,22 @@ class StateArchive(Protocol):
 
     def close(self) -> None:
         """Let go of the database. Closing twice is harmless."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveRow:
+    """A conversation as it lies in the archive; its values are still encoded."""
+
+    conversation_id: str
+    created_us: int
+    customer_id: str | None
+    version: int
+    updated_us: int
+    ended_us: int | None
+    reason: str
+    schema_version: int | None
+    state: str
+    cart: str | None
+    workflow: str | None
+    session: str | None
+    record: bytes | None

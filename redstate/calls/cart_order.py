@@ -140,21 +140,30 @@ def _placed(snapshot: Snapshot) -> dict[str, bytes]:
 def _order(codec: Codec, key: str, order_id: str, text: bytes) -> Order:
     placed = _keys.PLACED + order_id
     placed_at = _placed_at(key, order_id, text)
+    found = [cart_lines.line(codec, key, sku, parts, placed) for sku, parts in ordered(key, order_id, text)]
+    lines = cart_lines.in_order(found)
+    if len(lines) != len(found):
+        raise _corrupt(key, placed)
+    return Order(order_id, lines, placed_at)
+
+
+def ordered(key: str, order_id: str, text: bytes) -> Iterator[tuple[str, cart_lines.Parts]]:
+    """Each line of an order as it is stored: sku, and its parts, still encoded.
+
+    Raises:
+        CorruptState: it is no order.
+    """
+    placed = _keys.PLACED + order_id
     parts = list(_netstrings(key, placed, text, 16))
     if not parts or len(parts) % _PARTS:
         raise _corrupt(key, placed)
-    found = []
     for at in range(0, len(parts), _PARTS):
         sku, quantity, price, added, attributes = parts[at : at + _PARTS]
         try:
             name = sku.decode("utf-8")
         except UnicodeDecodeError:
             raise _corrupt(key, placed) from None
-        found.append(cart_lines.line(codec, key, name, (quantity, price or None, added, attributes or None), placed))
-    lines = cart_lines.in_order(found)
-    if len(lines) != len(found):
-        raise _corrupt(key, placed)
-    return Order(order_id, lines, placed_at)
+        yield name, (quantity, price or None, added, attributes or None)
 
 
 def _netstrings(key: str, placed: str, text: bytes, at: int) -> Iterator[bytes]:

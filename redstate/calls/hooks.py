@@ -6,6 +6,7 @@ from typing import Literal, cast
 
 from redstate import _scripts
 from redstate._call import Query
+from redstate.calls.record import ttl_word
 
 _CLAIM = _scripts.load("hook_claim")
 _DONE = _scripts.load("hook_done")
@@ -27,10 +28,10 @@ def claim(key: str, ttl_ms: int, field: str, claimant: str, lease: float) -> Que
 
     Its errors include CorruptState: the field holds no mark of a hook.
     """
-    words = (*_CLAIM.evalsha, key, str(ttl_ms), field, str(round(lease * 1_000_000)), claimant)
+    words = (*_CLAIM.evalsha, key, ttl_word(ttl_ms), field, str(round(lease * 1_000_000)), claimant)
     return Query(key, words, lambda reply: cast(Verdict, reply.decode()), field, _CLAIM)
 
 
 def done(key: str, ttl_ms: int, field: str, claimant: str) -> Query[None]:
     """Report the hook as done. It counts only from the claimant who has it."""
-    return Query(key, (*_DONE.evalsha, key, str(ttl_ms), field, claimant), lambda reply: None, field, _DONE)
+    return Query(key, (*_DONE.evalsha, key, ttl_word(ttl_ms), field, claimant), lambda reply: None, field, _DONE)

@@ -156,7 +156,7 @@ def _size_of(name: bytes, value: bytes) -> int:
 
 def _versioned(fields: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """Without journals, marks of hooks, and the session's idle time, which slides."""
-    kept = {name: value for name, value in fields.items() if name[:1] not in (b"j", b"h")}
+    kept = {name: value for name, value in fields.items() if name[0] not in _keys.UNVERSIONED}
     if b"u" in kept:
         kept[b"u"] = kept[b"u"][16:]
     return kept

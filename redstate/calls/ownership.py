@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 from redstate import _keys, _scripts
 from redstate._call import Query
+from redstate.calls.record import ttl_word
 
 _CLAIM = _scripts.load("conversation_claim")
 _RELEASE = _scripts.load("conversation_release")
@@ -18,6 +19,8 @@ _HOLD = _scripts.load("owner_hold")
 
 # How long a word to an owner is kept, in milliseconds; longer than any call may run.
 _MAIL_MS = 600_000
+# How long it is noted that an owner holds a conversation which itself has no expiry; later notes prolong it.
+_NOTED_MS = 604_800_000
 
 Verdict = Literal["new", "taken", "mine", "owned", "ended", "absent"]
 
@@ -71,7 +74,16 @@ def claim(
         won = verdict in ("new", "taken", "mine")
         return ClaimAnswer(verdict, int(rest) if won else 0, "" if won else rest)
 
-    words = (*_CLAIM.evalsha, key, str(ttl_ms), owner, gone, str(int(comes_back)), ended_field, str(int(must_exist)))
+    words = (
+        *_CLAIM.evalsha,
+        key,
+        ttl_word(ttl_ms),
+        owner,
+        gone,
+        str(int(comes_back)),
+        ended_field,
+        str(int(must_exist)),
+    )
     return Query(key, words, parse, _keys.FENCE, _CLAIM)
 
 
@@ -146,12 +158,12 @@ def hold(prefix: str, owner: str, ttl_ms: int, conversation_id: str, agent: str)
     Args:
         prefix: the store's key prefix.
         owner: who.
-        ttl_ms: how long the note is kept at least, in milliseconds.
+        ttl_ms: how long the note is kept at least, in milliseconds; a week for a record that is kept until archived.
         conversation_id: what.
         agent: the name of the kind of agent that serves it.
     """
     key = _keys.holdings_key(prefix, owner)
-    words = (*_HOLD.evalsha, key, str(ttl_ms), conversation_id, agent)
+    words = (*_HOLD.evalsha, key, str(ttl_ms or _NOTED_MS), conversation_id, agent)
     return Query(key, words, lambda reply: None, script=_HOLD)
 
 

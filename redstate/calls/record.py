@@ -21,6 +21,8 @@ _SETTLE = _scripts.load("record_settle")
 # How long the remains of a deleted record are kept, in milliseconds: repeats of its last operations are recognised.
 DELETED_WINDOW_MS = 600_000
 _LONGEST_TTL = 315_360_000.0
+KEPT = 0
+"""In place of an expiry in milliseconds: the record is kept until it is archived."""
 
 
 def milliseconds(ttl: float) -> int:
@@ -34,6 +36,11 @@ def milliseconds(ttl: float) -> int:
     if not math.isfinite(ttl) or not 0.001 <= ttl <= _LONGEST_TTL:
         raise InvalidTTL("ttl is out of range")
     return round(ttl * 1000)
+
+
+def ttl_word(ttl_ms: int) -> str:
+    """An expiry in milliseconds as scripts take it; ``KEPT`` sets none."""
+    return str(ttl_ms) if ttl_ms else "-"
 
 
 def delete(key: str) -> Mutation[bool]:
@@ -51,7 +58,7 @@ def settle(key: str) -> Mutation[bool]:
 
 def touch(key: str, ttl_ms: int) -> Query[bool]:
     """Slide the expiry. Returns whether the record exists."""
-    return Query(key, (*_TOUCH.evalsha, key, str(ttl_ms)), lambda reply: int(reply) == 1, script=_TOUCH)
+    return Query(key, (*_TOUCH.evalsha, key, ttl_word(ttl_ms)), lambda reply: int(reply) == 1, script=_TOUCH)
 
 
 def remaining(key: str) -> Query[float | None]:

@@ -14,7 +14,7 @@ from redstate import _keys, _scripts
 from redstate._call import UNDECIDED, Mutation, Query, Read, Undecided, result_of
 from redstate._codec import Codec
 from redstate.calls.image import Image
-from redstate.calls.record import milliseconds, version_number
+from redstate.calls.record import milliseconds, ttl_word, version_number
 from redstate.errors import CorruptState, InvalidId, InvalidInput, InvalidTTL, TooManyAttempts
 
 _LOGIN = _scripts.load("session_login")
@@ -137,7 +137,7 @@ def touch(key: str, ttl_ms: int) -> Query[bool]:
     def parse(reply: bytes) -> bool:
         return _verdict(key, reply) == "live"
 
-    return Query(key, (*_TOUCH.evalsha, key, str(ttl_ms)), parse, _keys.SESSION, _TOUCH)
+    return Query(key, (*_TOUCH.evalsha, key, ttl_word(ttl_ms)), parse, _keys.SESSION, _TOUCH)
 
 
 def attempt(key: str, scope: str, token: str, limit: int, window: float, lockout: float | None) -> Query[int]:

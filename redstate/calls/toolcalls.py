@@ -11,6 +11,7 @@ from typing import Literal, cast
 
 from redstate import _keys, _scripts
 from redstate._call import Query
+from redstate.calls.record import ttl_word
 
 _BEGIN = _scripts.load("call_begin")
 _FINISH = _scripts.load("call_finish")
@@ -95,7 +96,7 @@ def post(name: CallName, ttl_ms: int, request: bytes) -> Query[Begun]:
 def _begin(name: CallName, ttl_ms: int, token: int, run: tuple[str, str], request: bytes) -> Query[Begun]:
     kept = request if len(request) <= LARGEST_REQUEST else b""
     window = (str(REMEMBERED), str(round(REMEMBERED_FOR * 1_000_000)))
-    words = (*_BEGIN.evalsha, name.key, str(ttl_ms), name.journal, name.run, f"{token:016d}", *run, *window)
+    words = (*_BEGIN.evalsha, name.key, ttl_word(ttl_ms), name.journal, name.run, f"{token:016d}", *run, *window)
     return Query(name.key, (*words, str(TRIES), kept), _begun, name.journal, _BEGIN)
 
 
@@ -129,7 +130,7 @@ def finish(name: CallName, ttl_ms: int, token: int, attempt: str, answer: bytes)
     """
     # The scripts find their way in journals by these two; in JSON they stand in texts only, where they can be escaped.
     kept = answer.replace(b";", b"\\u003b").replace(b"|", b"\\u007c") if len(answer) <= LARGEST_ANSWER else b""
-    words = (*_FINISH.evalsha, name.key, str(ttl_ms), name.journal, name.run, f"{token:016d}", attempt, kept)
+    words = (*_FINISH.evalsha, name.key, ttl_word(ttl_ms), name.journal, name.run, f"{token:016d}", attempt, kept)
     return Query(name.key, words, lambda reply: cast(Ending, reply.decode()), name.journal, _FINISH)
 
 

@@ -1,0 +1,32 @@
+-- conversation_begin: begin a conversation that is kept until it is archived. It is empty and counts as absent, but from
+-- now on changes find a record. It must be in the index before (due_register), and soon after, by the clock of this
+-- server: what is in no index would stay for ever. Beginning again changes nothing, and deadline 0 begins nothing.
+-- KEYS    1 record
+-- ARGV    1 deadline_us  2 customer
+-- RETURNS verdict
+-- ERRORS  RSDEADLINE RSCORRUPT
+-- COST    O(1)
+local call, args = redis.call, ARGV
+local rec = call('HMGET', KEYS[1], 'v', 'f', 'g', 'b')
+-- @include fence
+local value = 'there'
+if closed then
+  value = 'ended'
+elseif not rec[1] then
+  -- @include clock
+  if args[1] == '0' then
+    value = 'absent'
+  elseif args[1] < now then
+    return redis.error_reply('RSDEADLINE passed')
+  else
+    call('HSET', KEYS[1], 'v', now, 'd', now, 'b', now)
+    value = 'begun'
+  end
+end
+if value == 'there' then
+  -- It may have been written without an archive so far, and have an expiry.
+  if not rec[4] then call('HSET', KEYS[1], 'b', rec[1]) end
+  call('PERSIST', KEYS[1])
+end
+if args[2] ~= '' and (value == 'begun' or value == 'there') and not rec[3] then call('HSET', KEYS[1], 'g', args[2]) end
+return value

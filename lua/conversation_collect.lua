@@ -1,0 +1,54 @@
+-- conversation_collect: tell what is due of a conversation: "take" it, whole, to the archive, as it has ended; one that
+-- was silent for too long is ended here. "later": look again then. "gone": there is nothing. "erased": nothing may be
+-- left in the archive either. Its last change and the last sign that it is in use are in the record, so no change has to
+-- note that anywhere else.
+-- KEYS    1 record
+-- ARGV    1 idle_us
+-- RETURNS verdict when field_and_value...
+-- ERRORS  RSCORRUPT
+-- COST    O(N) in the fields of the record
+local call = redis.call
+local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'b', 'n', 'x')
+-- @include fence
+-- @include clock
+local value
+if not rec[1] then
+  value = {'gone', now}
+elseif #rec[1] ~= 16 or string.find(rec[1], '%D') or (closed and not rec[6]) then
+  return redis.error_reply('RSCORRUPT version')
+elseif rec[3] == rec[1] and closed then
+  -- What archiving has left, or erasure.
+  value = {string.sub(rec[6], 18) == 'erased' and 'erased' or 'gone', now}
+elseif rec[3] == rec[1] and rec[4] ~= rec[1] and call('PTTL', KEYS[1]) > 0 then
+  -- Deleted; what is left expires by itself.
+  value = {'later', string.format('%.0f', now + call('PTTL', KEYS[1]) * 1000 + 1000000)}
+else
+  local last = rec[1]
+  if rec[5] and rec[5] > last then last = rec[5] end
+  local due = string.format('%.0f', last + ARGV[1])
+  if not closed and due > now then
+    value = {'later', due}
+  elseif rec[3] == rec[1] and rec[4] ~= rec[1] then
+    call('DEL', KEYS[1])
+    value = {'gone', now}
+  else
+    if not closed then
+      -- First a write that a full server takes: it must be able to give memory back.
+      call('HDEL', KEYS[1], 'm')
+      local version = now
+      if rec[1] >= now then version = string.format('%.0f', rec[1] + 1) end
+      call('HSET', KEYS[1], 'v', version, 'f', '~' .. (rec[2] or '0000000000000000'), 'x', now .. ' abandoned')
+      call('PERSIST', KEYS[1])
+      call('PUBLISH', KEYS[1], version)
+    end
+    value = {'take', now}
+    local all = call('HGETALL', KEYS[1])
+    for i = 1, #all, 2 do
+      -- Journals, owner and tool calls are of no use there.
+      if not string.find('ijFqQ', string.sub(all[i], 1, 1), 1, true) then
+        value[#value + 1], value[#value + 2] = all[i], all[i + 1]
+      end
+    end
+  end
+end
+return value

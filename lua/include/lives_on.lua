@@ -1,0 +1,8 @@
+-- The record lives ttl_ms from now on. One that is kept until it is archived ('-') has no expiry: there it is noted that
+-- it is in use. Expects args = {ttl_ms, ...} and now.
+if args[1] == '-' then
+  call('HSET', KEYS[1], 'n', now)
+  call('PERSIST', KEYS[1])
+else
+  call('PEXPIRE', KEYS[1], args[1])
+end

@@ -1,0 +1,151 @@
+"""How a conversation ends, is merged into its customer's profile, and goes on later."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from redstate._async.customer import AsyncCustomer
+from redstate._async.kept import AsyncKeptRecord
+from redstate._async.record import AsyncRecord
+from redstate.archive.conversation import EndedConversation, Merge, ended_conversation
+from redstate.archive.rows import customer_of, fields_of, row_of
+from redstate.archive.threads import LoopArchive
+from redstate.calls import lifetime
+from redstate.errors import ConversationAbsent, ConversationEnded, DeadlineExceeded
+
+_ATTEMPTS = 3
+# Silence that no conversation reaches: a look at one then ends none.
+_NEVER = 1e9
+
+
+class AsyncEnding:
+    """The ending of one conversation, for its handle.
+
+    Args:
+        conversation_id: which.
+        record: its record.
+        customer_id: whose it is, as far as the handle was told.
+        customers: makes the handle of a customer.
+        merge: makes what goes into the profile; None for nothing beside what is always noted.
+        archive: where it goes; None where there is none.
+    """
+
+    __slots__ = ("_archive", "_customer_id", "_customers", "_id", "_merge", "_record")
+
+    def __init__(
+        self,
+        conversation_id: str,
+        record: AsyncRecord,
+        customer_id: str | None,
+        customers: functools.partial[AsyncCustomer],
+        merge: Merge | None,
+        archive: LoopArchive | None,
+    ) -> None:
+        self._id = conversation_id
+        self._record = record
+        self._customer_id = customer_id
+        self._customers = customers
+        self._merge = merge
+        self._archive = archive
+
+    async def start(self) -> bool:
+        """As the handle's."""
+        record = self._record
+        return await record.begin() if isinstance(record, AsyncKeptRecord) else False
+
+    async def end(self, reason: str) -> bool:
+        """As the handle's."""
+        record = self._record
+        try:
+            apply = record.apply_to_begun if isinstance(record, AsyncKeptRecord) else record.apply
+            await apply(lifetime.end(record.key, reason, self._customer_id or ""))
+            ended = True
+        except ConversationEnded:
+            ended = False
+        except ConversationAbsent:
+            return False
+        await self.follow_up()
+        return ended
+
+    async def follow_up(self) -> None:
+        """Do what comes after the end, once however often it is tried: the merge, and the word to an archiver."""
+        record = self._record
+        customer_id = await self._whose()
+        if customer_id:
+            await merge_into(self._customers(customer_id), self._id, await self._snapshot(), self._merge)
+        if isinstance(record, AsyncKeptRecord):
+            if customer_id:
+                await record.ask(lifetime.merged(record.key))
+            await record.life.due_at_once(self._id)
+
+    async def _whose(self) -> str | None:
+        if self._customer_id:
+            return self._customer_id
+        record = self._record
+        return customer_of(record.codec, record.key, *await record.ask(lifetime.customer_of(record.key)))
+
+    async def _snapshot(self) -> EndedConversation | None:
+        """The conversation as it has ended, if there is a function that looks at it."""
+        if self._merge is None:
+            return None
+        record = self._record
+        look = await record.ask(lifetime.collect(record.key, _NEVER))
+        if look.verdict != "take":
+            return None
+        return ended_conversation(record.codec, record.key, row_of(record.codec, self._id, record.key, look.fields))
+
+    async def resume(self) -> bool:
+        """As the handle's."""
+        record = self._record
+        life = record.life if isinstance(record, AsyncKeptRecord) else None
+        for attempt in range(_ATTEMPTS):
+            # In the index before anything else: an archiver that is just through with it then lets it stand.
+            deadline = 0 if life is None else await life.register(self._id)
+            verdict = await record.ask(lifetime.reopen(record.key, record.ttl_ms))
+            record.copies.forget(record.key)
+            if verdict in ("reopened", "open"):
+                break
+            if verdict == "erased" or not deadline:
+                return False
+            try:
+                if not await self._restore(deadline):
+                    return False
+                break
+            except DeadlineExceeded:
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+        if life is not None:
+            life.remember(self._id)
+        return True
+
+    async def _restore(self, deadline: int) -> bool:
+        record = self._record
+        row: Any = None
+        if self._archive is not None:
+            row = await self._archive.run(lambda archive: archive.find(self._id))
+        if row is None:
+            return False
+        call = lifetime.restore(record.key, record.ttl_ms, deadline, row.version, fields_of(row))
+        verdict = await record.ask(call)
+        record.copies.forget(record.key)
+        return verdict != "erased"
+
+
+async def merge_into(
+    customer: AsyncCustomer, conversation_id: str, ended: EndedConversation | None, merge: Merge | None
+) -> bool:
+    """Note an ended conversation in its customer's profile, once.
+
+    Args:
+        customer: whose it is.
+        conversation_id: which.
+        ended: the conversation, for ``merge``; without it nothing is carried over.
+        merge: makes what is carried over.
+
+    Returns:
+        Whether it was this call that did it.
+    """
+    if merge is None or ended is None:
+        return await customer.merge_conversation(conversation_id)
+    return await customer.merge_conversation(conversation_id, functools.partial(merge, ended))

@@ -1,0 +1,110 @@
+"""How a conversation of a store with an archive begins: in the index first, then in the store.
+
+What is in the index is looked at until it has left for the archive. So nothing that is in the store may be in no index:
+only a conversation that was registered there begins, and changes find a record or are refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from redstate._async.record import AsyncRecord
+from redstate._replies import ended
+from redstate.archive.threads import LoopArchive
+from redstate.calls import due, lifetime
+from redstate.errors import ArchiveError, DeadlineExceeded
+
+logger = logging.getLogger("redstate")
+
+_REMEMBERED = 65_536
+# How long the archive may take to say whether it has a conversation of that id, in seconds, and for how long it is not
+# asked again where it failed: calls go on without it.
+_PATIENCE, _PAUSE = 0.5, 10.0
+_ATTEMPTS = 3
+
+
+class AsyncLifetime:
+    """Begins the conversations of one store.
+
+    Args:
+        prefix: the store's key prefix.
+        idle: seconds of silence after which a conversation is looked at.
+        record: asks the server.
+        archive: may hold conversations of earlier.
+    """
+
+    def __init__(self, prefix: str, idle: float, record: AsyncRecord, archive: LoopArchive) -> None:
+        self._prefix = prefix
+        self._idle = idle
+        self._record = record
+        self._archive = archive
+        # Ids of conversations that this process has begun, or found begun, in the order in which it did.
+        self._begun: dict[str, None] = {}
+        self._asks_again = 0.0
+
+    def knows(self, conversation_id: str) -> bool:
+        """Whether this process has begun it, or found it begun."""
+        return conversation_id in self._begun
+
+    def forget(self, conversation_id: str) -> None:
+        """It turned out to have ended, or to be gone."""
+        self._begun.pop(conversation_id, None)
+
+    async def begin(self, conversation_id: str, key: str, customer_id: str) -> bool:
+        """Begin a conversation, unless it is there. Returns whether it was not.
+
+        Args:
+            conversation_id, key: its id, and its record.
+            customer_id: whose it is; "" where that is not known.
+
+        Raises:
+            ConversationEnded: it has ended, or lies in the archive.
+            DeadlineExceeded: the server, or this process, stood still for so long that it could not be done safely.
+        """
+        for attempt in range(_ATTEMPTS):
+            deadline = await self.register(conversation_id)
+            # One that was resumed is in the archive, and in the store as well.
+            if await self._is_archived(conversation_id):
+                deadline = 0
+            try:
+                verdict = await self._record.ask(lifetime.begin(key, deadline, customer_id))
+            except DeadlineExceeded:
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+                continue
+            if verdict in ("ended", "absent"):
+                # Registering it has put it off.
+                await self.due_at_once(conversation_id)
+                raise ended(key)
+            self.remember(conversation_id)
+            return verdict == "begun"
+        raise AssertionError("the last attempt ends by raising")
+
+    async def register(self, conversation_id: str) -> int:
+        """Have the index know a conversation. Returns until when its record may begin, by the server's clock (µs)."""
+        return await self._record.ask(due.register(self._prefix, conversation_id, self._idle))
+
+    def remember(self, conversation_id: str) -> None:
+        """It was begun."""
+        self._begun[conversation_id] = None
+        if len(self._begun) > _REMEMBERED:
+            # Another thread may have taken the same one out.
+            self._begun.pop(next(iter(self._begun)), None)
+
+    async def due_at_once(self, conversation_id: str) -> None:
+        """Have an archiver look at a conversation that has ended."""
+        self.forget(conversation_id)
+        await self._record.ask(due.at_once(self._prefix, conversation_id))
+
+    async def _is_archived(self, conversation_id: str) -> bool:
+        """Whether the archive has it; no, where the archive cannot be asked: what comes then is another life of it."""
+        if time.monotonic() < self._asks_again:
+            return False
+        try:
+            found: bool = await self._archive.run(lambda archive: archive.holds(conversation_id), _PATIENCE)
+            return found
+        except ArchiveError as error:
+            self._asks_again = time.monotonic() + _PAUSE
+            logger.warning("conversations begin without a look into the archive for %g s: %s", _PAUSE, error)
+            return False

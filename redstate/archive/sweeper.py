@@ -1,0 +1,286 @@
+"""Ends abandoned conversations, and takes those that have ended from the store to the archive.
+
+The way of one conversation: it is due in the index → an archiver takes it for the time of a lease → its record tells
+what is to be done, and is closed → its customer's profile gets what is to be kept → a row in the archive, committed →
+the record goes if it still is that version → the index forgets it. Each step can be done again without harm, and none is
+begun before the one before it is through. So whoever dies on the way leaves everything to the next, who begins at the
+first step once the lease has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from redstate import AsyncStore, _keys
+from redstate._async.ending import merge_into
+from redstate._call import Query
+from redstate._jitter import between
+from redstate.archive.conversation import ended_conversation
+from redstate.archive.interface import ArchiveRow
+from redstate.archive.rows import row_of
+from redstate.archive.threads import ArchiveThread, LoopArchive
+from redstate.calls import due, lifetime
+from redstate.calls.due import DONE, Claimed
+from redstate.calls.lifetime import Look
+from redstate.errors import ConfigurationError, DataError, RedstateError
+
+logger = logging.getLogger("redstate.archive")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+# What cannot be read is looked at again after so many seconds: somebody may have mended it.
+_CORRUPT_AGAIN = 600.0
+
+
+@dataclass(slots=True)
+class SweepFigures:
+    """What a sweeper has done since it was made.
+
+    Attributes:
+        looked_at: conversations that were due.
+        archived: of these, those that left for the archive.
+        abandoned: of the archived, those that nobody had ended.
+        erased: those that were taken out of the archive again, as they had been erased meanwhile.
+        corrupt: looks at a record that redstate did not write; it stays where it is.
+        failures: times that the server or the database could not do it.
+    """
+
+    looked_at: int = 0
+    archived: int = 0
+    abandoned: int = 0
+    erased: int = 0
+    corrupt: int = 0
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Conversations that were taken together, and what becomes of each: the index's word, by id."""
+
+    claimed: Claimed
+    words: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, ArchiveRow] = field(default_factory=dict)
+    erased: list[str] = field(default_factory=list)
+
+
+class Sweeper:
+    """Archives the ended conversations of one store, and ends the abandoned ones. Any number may run side by side.
+
+    Args:
+        store: opened with ``archive=``; its ``idle``, ``tombstone_ttl`` and ``merge`` count. It is not closed.
+        batch: how many conversations are taken, and archived in one transaction.
+        concurrency: how many calls to the server are under way at once; more of them archive faster, and have the
+            server's other clients wait longer.
+        lease: seconds after which others may take what this one has taken and not seen to.
+        poll: seconds between two looks where nothing is due.
+
+    Attributes:
+        figures: what it has done.
+
+    Raises:
+        ConfigurationError: the store has no archive.
+    """
+
+    def __init__(
+        self, store: AsyncStore, *, batch: int = 500, concurrency: int = 8, lease: float = 60.0, poll: float = 0.5
+    ) -> None:
+        if store._ended is None:
+            raise ConfigurationError("A sweeper needs a store with an archive", next_step="Open it with archive=...")
+        self._store = store
+        self._settings = store._settings
+        self._prefix = store._settings.key_prefix
+        # A thread of its own: calls that begin need not wait until a batch is written.
+        self._archive = LoopArchive(ArchiveThread(store._ended.thread.archive(), store._settings.timeout))
+        self._ask = store._record("", ttl_ms=1, timeout=store._settings.timeout).ask
+        self._batch, self._concurrency, self._lease, self._poll = batch, concurrency, lease, poll
+        self._stopping = asyncio.Event()
+        self.figures = SweepFigures()
+
+    async def run(self) -> None:
+        """Sweep until ``stop`` is called. What fails is logged, and tried again."""
+        pause = _FIRST_PAUSE
+        try:
+            while not self._stopping.is_set():
+                try:
+                    await self.sweep()
+                    wait, pause = between(self._poll / 2, self._poll), _FIRST_PAUSE
+                except RedstateError as error:
+                    logger.warning("archiving goes on in %.1f s: %s", pause, error, extra={"event": "archive_failed"})
+                    wait, pause = between(pause / 2, pause), min(pause * 2, _LONGEST_PAUSE)
+                await self._wait(wait)
+        finally:
+            await self._archive.close()
+
+    def stop(self) -> None:
+        """Have ``run`` end after the batches that are under way."""
+        self._stopping.set()
+
+    async def sweep(self) -> int:
+        """See to all that is due now. Returns how many conversations were archived.
+
+        Raises:
+            ArchiveError: the database could not do it; the conversations stay in the store.
+            StoreError: the server could not do it.
+        """
+        before = self.figures.archived
+        parts = list(range(_keys.DUE_PARTS))
+        random.shuffle(parts)  # several of us do not want the same
+        remaining = iter(parts)
+        # One batch is read from the server while another is written to the database.
+        lanes = [asyncio.create_task(self._lane(remaining)) for _ in range(2)]
+        try:
+            await asyncio.gather(*lanes)
+        except RedstateError:
+            self.figures.failures += 1
+            raise
+        finally:
+            for lane in lanes:
+                lane.cancel()
+            await asyncio.gather(*lanes, return_exceptions=True)
+        return self.figures.archived - before
+
+    async def _lane(self, parts: Iterable[int]) -> None:
+        for part in parts:
+            while not self._stopping.is_set():
+                claimed = await self._ask(due.claim(self._prefix, part, self._lease, self._batch))
+                if claimed.conversations:
+                    await self._see_to(claimed)
+                if len(claimed.conversations) < self._batch:
+                    break
+
+    async def _see_to(self, claimed: Claimed) -> None:
+        batch = _Batch(claimed)
+        try:
+            looks = await self._all(
+                lifetime.collect(self._key(one), self._settings.longest_idle) for one in claimed.conversations
+            )
+            for conversation_id, look in zip(claimed.conversations, looks, strict=True):
+                self._judge(batch, conversation_id, look)
+            await self._merge(batch, dict(zip(claimed.conversations, looks, strict=True)))
+            await self._archive_all(batch)
+        except RedstateError:
+            # What failed may pass sooner than the lease does; if this fails too, that sees to it.
+            words = [(str(claimed.lease_end - round(self._lease * 1_000_000)), one) for one in claimed.conversations]
+            with contextlib.suppress(RedstateError):
+                await self._ask(due.settle(self._prefix, claimed, words))
+            raise
+        if batch.words:
+            words = [(word, conversation_id) for conversation_id, word in batch.words.items()]
+            await self._ask(due.settle(self._prefix, claimed, words))
+
+    def _judge(self, batch: _Batch, conversation_id: str, look: Look | DataError) -> None:
+        self.figures.looked_at += 1
+        if isinstance(look, DataError):
+            self._corrupt(batch, conversation_id, look)
+        elif look.verdict == "take":
+            codec = self._store._codec
+            try:
+                batch.rows[conversation_id] = row_of(codec, conversation_id, self._key(conversation_id), look.fields)
+            except DataError as error:
+                self._corrupt(batch, conversation_id, error)
+        elif look.verdict == "erased":
+            batch.erased.append(conversation_id)
+        else:
+            batch.words[conversation_id] = str(look.when) if look.verdict == "later" else DONE
+
+    def _corrupt(self, batch: _Batch, conversation_id: str, error: DataError) -> None:
+        """Nothing is skipped and nothing overwritten: it stays until somebody has seen to it."""
+        self.figures.corrupt += 1
+        logger.error(
+            "conversation %r cannot be archived, and stays: %s",
+            conversation_id,
+            error,
+            extra={"event": "archive_corrupt", "conversation_id": conversation_id},
+        )
+        batch.words[conversation_id] = str(batch.claimed.lease_end + round(_CORRUPT_AGAIN * 1_000_000))
+
+    async def _merge(self, batch: _Batch, looks: dict[str, Look]) -> None:
+        """Put into the customers' profiles what whoever ended the conversations has not."""
+        owed = [row for one, row in batch.rows.items() if row.customer_id and b"m" not in looks[one].fields]
+        await self._each(self._merge_one, owed)
+
+    async def _merge_one(self, row: ArchiveRow) -> None:
+        assert row.customer_id is not None
+        customer = self._store.customer(row.customer_id)
+        merge = self._settings.merge
+        if merge is not None:
+            ended = ended_conversation(self._store._codec, self._key(row.conversation_id), row)
+            try:
+                await merge_into(customer, row.conversation_id, ended, merge)
+                return
+            except RedstateError:
+                raise
+            except Exception:
+                # The function is the user's. What it fails on must not keep the conversation here for ever.
+                logger.exception(
+                    "merge failed for conversation %r; the profile gets no more than its end", row.conversation_id
+                )
+        await merge_into(customer, row.conversation_id, None, None)
+
+    async def _archive_all(self, batch: _Batch) -> None:
+        rows, erased = list(batch.rows.values()), batch.erased
+        if rows:
+            await self._archive.run(lambda archive: archive.put(rows))
+        for conversation_id in erased:
+            await self._archive.run(functools.partial(_delete, conversation_id))
+            batch.words[conversation_id] = DONE
+        self.figures.erased += len(erased)
+        window = self._settings.tombstone_ttl
+        gone = await self._all(lifetime.archived(self._key(row.conversation_id), row.version, window) for row in rows)
+        for row, removed in zip(rows, gone, strict=True):
+            # Else it was resumed or erased meanwhile: it is looked at again when the lease ends.
+            if removed is True:
+                batch.words[row.conversation_id] = DONE
+                self.figures.archived += 1
+                self.figures.abandoned += row.reason == "abandoned"
+
+    async def _all(self, calls: Iterable[Query[Any]]) -> list[Any]:
+        """The results of calls, in their order; of one whose record cannot be read, the error."""
+        numbered = list(enumerate(calls))
+        results: list[Any] = [None] * len(numbered)
+
+        async def ask(one: tuple[int, Query[Any]]) -> None:
+            place, call = one
+            try:
+                results[place] = await self._ask(call)
+            except DataError as error:
+                results[place] = error
+
+        await self._each(ask, numbered)
+        return results
+
+    async def _each(self, work: Callable[[Any], Any], items: list[Any]) -> None:
+        """Do work on each item, so many at a time."""
+        remaining = iter(items)
+
+        async def some() -> None:
+            for item in remaining:
+                await work(item)
+
+        tasks = [asyncio.create_task(some()) for _ in range(min(self._concurrency, len(items)))]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def _key(self, conversation_id: str) -> str:
+        return _keys.conversation_key(self._prefix, conversation_id)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+
+def _delete(conversation_id: str, archive: Any) -> bool:
+    found: bool = archive.delete(conversation_id)
+    return found

@@ -1,0 +1,115 @@
+"""Calls on the index of conversations that are kept until they are archived: when to look at each again.
+
+A change of a conversation does not touch the index. What is due there is looked at, and where its record shows that it
+was in use lately, it is put off by as much (see ``lifetime.collect``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redstate import _keys, _scripts
+from redstate._call import Query
+
+_REGISTER = _scripts.load("due_register")
+_NOW = _scripts.load("due_now")
+_CLAIM = _scripts.load("due_claim")
+_SETTLE = _scripts.load("due_settle")
+
+DONE = "-"
+"""In place of a time: the index forgets the conversation."""
+
+# For how many seconds, at least, one that was registered stays in the index; its record must begin in half of that.
+_HOLD = 60.0
+
+
+def register(prefix: str, conversation_id: str, idle: float) -> Query[int]:
+    """Have a conversation looked at after ``idle`` seconds.
+
+    Returns:
+        of the call: until when its record may begin, in microseconds of the server's clock. Until then, and as long
+        again, it stays in the index for sure.
+    """
+    key = _keys.due_key(prefix, conversation_id)
+    hold = min(_HOLD, idle)
+    words = (*_REGISTER.evalsha, key, conversation_id.encode(), _us(idle), _us(hold))
+    return Query(key, words, lambda now: int(now) + int(_us(hold / 2)), script=_REGISTER)
+
+
+def at_once(prefix: str, conversation_id: str) -> Query[None]:
+    """Have a conversation looked at as soon as an archiver can."""
+    key = _keys.due_key(prefix, conversation_id)
+    return Query(key, (*_NOW.evalsha, key, conversation_id.encode()), lambda reply: None, script=_NOW)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Conversations that are due, and this process's to see to until the lease ends.
+
+    Attributes:
+        part: of the index.
+        lease_end: in microseconds of the server's clock; it tells this claim from others.
+        conversations: their ids, those that are due longest first.
+    """
+
+    part: int
+    lease_end: int
+    conversations: tuple[str, ...]
+
+
+def claim(prefix: str, part: int, lease: float, most: int) -> Query[Claimed]:
+    """Take conversations that are due.
+
+    Args:
+        prefix: the store's key prefix.
+        part: of the index.
+        lease: seconds until somebody else may take them.
+        most: how many.
+    """
+    key = _keys.due_part_key(prefix, part)
+
+    def parse(reply: list[bytes]) -> Claimed:
+        return Claimed(part, int(reply[0]), tuple(name.decode() for name in reply[1:]))
+
+    return Query(key, (*_CLAIM.evalsha, key, _us(lease), str(most)), parse, script=_CLAIM)
+
+
+def settle(prefix: str, claimed: Claimed, verdicts: Sequence[tuple[str, str]]) -> Query[int]:
+    """Say when to look at conversations again that were taken.
+
+    Args:
+        prefix: the store's key prefix.
+        claimed: what was taken.
+        verdicts: when (microseconds of the server's clock, or ``DONE``), and which; at least one.
+
+    Returns:
+        of the call: for how many that counted, as nobody had touched them since.
+    """
+    key = _keys.due_part_key(prefix, claimed.part)
+    words = [word for when, name in verdicts for word in (when, name.encode())]
+    return Query(key, (*_SETTLE.evalsha, key, str(claimed.lease_end), *words), int, script=_SETTLE)
+
+
+def all_in(prefix: str, part: int) -> Query[list[str]]:
+    """The conversations of a part of the index."""
+    key = _keys.due_part_key(prefix, part)
+    words = ("ZRANGEBYSCORE", key, "-inf", "+inf")
+    return Query(key, words, lambda reply: [name.decode() for name in reply])
+
+
+def count(prefix: str, part: int, until: str = "+inf") -> Query[int]:
+    """How many conversations of a part of the index are due by a time."""
+    key = _keys.due_part_key(prefix, part)
+    return Query(key, ("ZCOUNT", key, "-inf", until), int)
+
+
+def oldest(prefix: str, part: int) -> Query[int | None]:
+    """When the first conversation of a part of the index is due, in microseconds; None where there is none."""
+    key = _keys.due_part_key(prefix, part)
+    words = ("ZRANGEBYSCORE", key, "-inf", "+inf", "WITHSCORES", "LIMIT", "0", "1")
+    return Query(key, words, lambda reply: int(float(reply[1])) if reply else None)
+
+
+def _us(seconds: float) -> str:
+    return str(round(seconds * 1_000_000))

@@ -1,0 +1,136 @@
+"""Calls on the life of a conversation: how it begins, ends, leaves for the archive and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from redstate import _keys, _scripts
+from redstate._call import Mutation, Query, Word, version_of
+from redstate.calls.record import DELETED_WINDOW_MS, ttl_word
+from redstate.errors import InvalidInput
+
+_BEGIN = _scripts.load("conversation_begin")
+_END = _scripts.load("conversation_end")
+_MERGED = _scripts.load("conversation_merged")
+_COLLECT = _scripts.load("conversation_collect")
+_ARCHIVED = _scripts.load("conversation_archived")
+_ERASE = _scripts.load("conversation_erase")
+_REOPEN = _scripts.load("conversation_reopen")
+_RESTORE = _scripts.load("conversation_restore")
+
+_LONGEST_REASON = 64
+
+
+def begin(key: str, deadline_us: int, customer_id: str = "") -> Query[Literal["begun", "there", "ended", "absent"]]:
+    """Begin a conversation that is kept until it is archived.
+
+    Args:
+        key: its record.
+        deadline_us: until when it may begin, in microseconds of the server's clock; 0 begins nothing, and tells only
+            whether there is one.
+        customer_id: whose it is; "" where that is not known.
+    """
+    words = (*_BEGIN.evalsha, key, str(deadline_us), customer_id.encode())
+    return Query(key, words, lambda reply: reply.decode(), script=_BEGIN)
+
+
+def end(key: str, reason: str, customer_id: str = "") -> Mutation[int]:
+    """End a conversation. Returns its version then.
+
+    Args:
+        key: its record.
+        reason: why, a word of 1 to 64 letters, digits, dashes and underscores.
+        customer_id: whose it is; "" where that is not known.
+    """
+    plain = type(reason) is str and reason.isascii() and reason.replace("_", "").replace("-", "").isalnum()
+    if not plain or len(reason) > _LONGEST_REASON:
+        raise InvalidInput("The reason cannot be used", next_step="Pass a word of at most 64 letters, such as 'hangup'")
+    return Mutation(_END, key, (reason, customer_id.encode()), version_of)
+
+
+def server_time(key: str) -> Query[int]:
+    """The server's time in microseconds; ``key`` says which server."""
+    return Query(key, ("TIME",), lambda reply: int(reply[0]) * 1_000_000 + int(reply[1]))
+
+
+def merged(key: str) -> Query[None]:
+    """Note that an ended conversation is in its customer's profile."""
+    return Query(key, (*_MERGED.evalsha, key), lambda reply: None, script=_MERGED)
+
+
+def customer_of(key: str) -> Query[tuple[bytes | None, bytes | None]]:
+    """Whose a conversation is: the id that it was begun or ended for, and its state's ``customer_id``, encoded."""
+    fields = _keys.CUSTOMER, _keys.state_field("customer_id")
+    return Query(key, ("HMGET", key, *fields), lambda reply: (reply[0], reply[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is due of a conversation.
+
+    Attributes:
+        verdict: "take": its fields are for the archive; "later": look again then; "gone": there is nothing of it;
+            "erased": nothing of it may be left in the archive.
+        when: microseconds of the server's clock: of "later", when to look again; else, when it was looked at.
+        fields: of "take": the record without journals and owner.
+    """
+
+    verdict: Literal["take", "later", "gone", "erased"]
+    when: int
+    fields: dict[bytes, bytes]
+
+
+def collect(key: str, idle: float) -> Query[Look]:
+    """Look at a conversation; one that was silent for ``idle`` seconds is ended as "abandoned"."""
+
+    def parse(reply: list[bytes]) -> Look:
+        verdict = cast(Literal["take", "later", "gone", "erased"], reply[0].decode())
+        return Look(verdict, int(reply[1]), dict(zip(reply[2::2], reply[3::2], strict=True)))
+
+    return Query(key, (*_COLLECT.evalsha, key, str(round(idle * 1_000_000))), parse, _keys.VERSION, _COLLECT)
+
+
+def archived(key: str, version: int, window: float) -> Query[bool]:
+    """Take a conversation out of the store whose ``version`` is in the archive. Returns whether that was its last.
+
+    Args:
+        key: its record.
+        version: what was archived.
+        window: for how many seconds late changes are refused, instead of beginning it anew.
+    """
+    words = (*_ARCHIVED.evalsha, key, f"{version:016d}", str(round(window * 1000)))
+    return Query(key, words, lambda reply: reply == b"1", script=_ARCHIVED)
+
+
+def erase(key: str) -> Query[bool]:
+    """Take a conversation out of the store for good. Returns whether there was one."""
+    words = (*_ERASE.evalsha, key, str(DELETED_WINDOW_MS))
+    return Query(key, words, lambda reply: reply == b"1", script=_ERASE)
+
+
+Reopened = Literal["reopened", "open", "absent", "archived", "erased"]
+
+
+def reopen(key: str, ttl_ms: int) -> Query[Reopened]:
+    """Let an ended conversation go on that has not left the store."""
+    words = (*_REOPEN.evalsha, key, ttl_word(ttl_ms))
+    return Query(key, words, lambda reply: cast(Reopened, reply.decode()), script=_REOPEN)
+
+
+def restore(
+    key: str, ttl_ms: int, deadline_us: int, version: int, fields: Mapping[bytes, bytes]
+) -> Query[Literal["restored", "open", "erased"]]:
+    """Put a conversation back that was archived, unless there is one.
+
+    Args:
+        key: its record.
+        ttl_ms: how long it lives after that.
+        deadline_us: until when that may be done, in microseconds of the server's clock.
+        version: the archived one.
+        fields: of the record; at least one.
+    """
+    pairs: list[Word] = [word for pair in fields.items() for word in pair]
+    words: tuple[Word, ...] = (*_RESTORE.evalsha, key, ttl_word(ttl_ms), str(deadline_us), f"{version:016d}", *pairs)
+    return Query(key, words, lambda reply: reply.decode(), script=_RESTORE)
