@@ -34,12 +34,9 @@ else
   else
     if not closed then
       -- First a write that a full server takes: it must be able to give memory back.
-      call('HDEL', KEYS[1], 'm')
-      local version = now
-      if rec[1] >= now then version = string.format('%.0f', rec[1] + 1) end
-      call('HSET', KEYS[1], 'v', version, 'f', '~' .. (rec[2] or '0000000000000000'), 'x', now .. ' abandoned')
+      call('HDEL', KEYS[1], 'm', rec[3] == rec[1] and 'd' or 'm')
+      call('HSET', KEYS[1], 'f', '~' .. (rec[2] or '0000000000000000'), 'x', now .. ' abandoned')
       call('PERSIST', KEYS[1])
-      call('PUBLISH', KEYS[1], version)
     end
     value = {'take', now}
     local all = call('HGETALL', KEYS[1])

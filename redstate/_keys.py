@@ -87,7 +87,7 @@ OWNER = "F"
 BEGUN, CUSTOMER, ENDED, MERGED = "b", "g", "x", "m"
 DUE_PARTS = 64
 """For good: a conversation that is in one part must not be looked for in another."""
-UNVERSIONED = b"hijfFqQbgmn"
+UNVERSIONED = b"hijfFqQbgmnx"
 """The first letters of fields that change without a new version of the record."""
 VERSION, FENCE, DELETED, ORDER = "v", "f", "d", "k"
 CALL, RUN, FOREIGN_CALL = "q", "Q", "i"

@@ -177,7 +177,7 @@ def test_claims_on_a_sync_store_do_not_wait_for_the_threads_of_sync_tools(url: s
                 await agent.start()
                 async with asyncio.timeout(20):
                     assert await agent._lifecycle._claims.claim("ended", "c1") is True
-                    await agent._customers.merge("c1")
+                    await agent._stores.merge("c1")
                     await agent._lifecycle._claims.done("ended", "c1")
                     assert await agent._lifecycle._claims.claim("ended", "c1") is False
                 own = [one for one in threading.enumerate() if one.name.startswith("redstate-agent")]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import redis
 
-from redstate import CartLimits, Limits, Step, Workflow, _scripts, errors
+from redstate import CartLimits, Limits, Step, Workflow, _keys, _scripts, errors
 from redstate._call import Mutation, Query
 from redstate._codec import Codec
 from redstate._replies import SCRIPT_CODES
@@ -25,8 +25,10 @@ from redstate.calls import (
     cart,
     cart_order,
     customer,
+    due,
     hooks,
     image,
+    lifetime,
     ownership,
     record,
     session,
@@ -41,7 +43,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 NAMES = _scripts.names()
 KEY = "rs:{conv:c}"
 # What a script's header calls its key, and the key that the calls below have for it.
-KEYS = {"record": KEY, "owners": "rs:{owners}", "holdings": "rs:{owner:o}"}
+KEYS = {"record": KEY, "owners": "rs:{owners}", "holdings": "rs:{owner:o}", "index": "rs:{due:00}"}
+IN_PART_0 = next(str(one) for one in range(1000) if _keys.due_key("rs", str(one)) == KEYS["index"])
 TOOL_CALL = CallName(KEY, "p" * 16)
 FLOW = Workflow("flow", [Step("a", next="b"), Step("b", final=True)])
 SHARED = ("writer", "op", "ttl_ms", "guards")
@@ -112,6 +115,18 @@ def every_call() -> list[Mutation[Any] | Query[Any]]:
         cart_order.checkout(KEY, "order-1"),
         customer.note(codec, KEY, "bought", {"sku": "sku"}),
         record.delete(KEY),
+        lifetime.begin(KEY, 1, "cust"),
+        lifetime.end(KEY, "ended", "cust"),
+        lifetime.merged(KEY),
+        lifetime.collect(KEY, 60.0),
+        lifetime.archived(KEY, 1, 60.0),
+        lifetime.erase(KEY),
+        lifetime.reopen(KEY, 1000),
+        lifetime.restore(KEY, 1000, 1, 1, {b"sa": b"1"}),
+        due.register("rs", IN_PART_0, 60.0),
+        due.at_once("rs", IN_PART_0),
+        due.claim("rs", 0, 60.0, 10),
+        due.settle("rs", due.Claimed(0, 1, ("c",)), [(due.DONE, "c")]),
         record.settle(KEY),
         record.touch(KEY, 1000),
         cache.get(KEY),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from redstate import _keys
 from redstate._async.cart import AsyncCart
 from redstate._async.customer import AsyncCustomer
 from redstate._async.ending import AsyncEnding
@@ -12,11 +11,11 @@ from redstate._async.state import AsyncState
 from redstate._async.transaction import AsyncTransaction
 from redstate._async.workflow import AsyncWorkflowRun
 from redstate._scope import refuse_late
+from redstate.calls import lifetime, sizes
 from redstate.calls import record as record_calls
-from redstate.calls import sizes
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.sizes import SizeReport
-from redstate.errors import OperationMismatch
+from redstate.errors import ConversationEnded, OperationMismatch
 from redstate.workflow.definition import Workflow
 
 
@@ -168,13 +167,9 @@ class AsyncConversation:
         """
         return await self._ending.resume()
 
-    async def ended(self, *, fresh: bool = False) -> bool:
-        """Whether it has ended and is still in the store.
-
-        Args:
-            fresh: ask the server; otherwise local memory may answer, within the store's ``max_staleness``.
-        """
-        return await self._record.read(record_calls.one_field(self.key, _keys.ENDED, bool), fresh=fresh)
+    async def ended(self) -> bool:
+        """Whether it has ended; also where it has left for the archive lately."""
+        return await self._record.ask(lifetime.ended(self.key))
 
     async def version(self) -> int:
         """The version of its last change, which only rises; 0 where it does not exist."""
@@ -233,7 +228,10 @@ class AsyncConversation:
         """Delete it with all its state. Returns whether it existed.
 
         Its version and journals stay for ten minutes, so that a late repeat of an earlier change is still recognised
-        and does not bring it back.
+        and does not bring it back. One that has ended is erased: it does not reach the archive any more.
         """
         call = record_calls.delete(self.key)
-        return await self._record.apply(call, op_id, expected_version, record_calls.DELETED_WINDOW_MS)
+        try:
+            return await self._record.apply(call, op_id, expected_version, record_calls.DELETED_WINDOW_MS)
+        except ConversationEnded:
+            return await self._ending.erase()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from redstate import _keys
 from redstate._scope import refuse_late
 from redstate._sync.cart import Cart
 from redstate._sync.customer import Customer
@@ -13,11 +12,11 @@ from redstate._sync.session import Session
 from redstate._sync.state import State
 from redstate._sync.transaction import Transaction
 from redstate._sync.workflow import WorkflowRun
+from redstate.calls import lifetime, sizes
 from redstate.calls import record as record_calls
-from redstate.calls import sizes
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.sizes import SizeReport
-from redstate.errors import OperationMismatch
+from redstate.errors import ConversationEnded, OperationMismatch
 from redstate.workflow.definition import Workflow
 
 
@@ -169,13 +168,9 @@ class Conversation:
         """
         return self._ending.resume()
 
-    def ended(self, *, fresh: bool = False) -> bool:
-        """Whether it has ended and is still in the store.
-
-        Args:
-            fresh: ask the server; otherwise local memory may answer, within the store's ``max_staleness``.
-        """
-        return self._record.read(record_calls.one_field(self.key, _keys.ENDED, bool), fresh=fresh)
+    def ended(self) -> bool:
+        """Whether it has ended; also where it has left for the archive lately."""
+        return self._record.ask(lifetime.ended(self.key))
 
     def version(self) -> int:
         """The version of its last change, which only rises; 0 where it does not exist."""
@@ -234,7 +229,10 @@ class Conversation:
         """Delete it with all its state. Returns whether it existed.
 
         Its version and journals stay for ten minutes, so that a late repeat of an earlier change is still recognised
-        and does not bring it back.
+        and does not bring it back. One that has ended is erased: it does not reach the archive any more.
         """
         call = record_calls.delete(self.key)
-        return self._record.apply(call, op_id, expected_version, record_calls.DELETED_WINDOW_MS)
+        try:
+            return self._record.apply(call, op_id, expected_version, record_calls.DELETED_WINDOW_MS)
+        except ConversationEnded:
+            return self._ending.erase()

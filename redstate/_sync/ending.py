@@ -16,8 +16,6 @@ from redstate.calls import lifetime
 from redstate.errors import ConversationAbsent, ConversationEnded, DeadlineExceeded
 
 _ATTEMPTS = 3
-# Silence that no conversation reaches: a look at one then ends none.
-_NEVER = 1e9
 
 
 class Ending:
@@ -72,13 +70,18 @@ class Ending:
     def follow_up(self) -> None:
         """Do what comes after the end, once however often it is tried: the merge, and the word to an archiver."""
         record = self._record
-        customer_id = self._whose()
-        if customer_id:
-            merge_into(self._customers(customer_id), self._id, self._snapshot(), self._merge)
+        customer_id = self.merge()
         if isinstance(record, KeptRecord):
             if customer_id:
                 record.ask(lifetime.merged(record.key))
             record.life.due_at_once(self._id)
+
+    def merge(self) -> str | None:
+        """Note the conversation in its customer's profile, once, as it is now. Returns whose it is."""
+        customer_id = self._whose()
+        if customer_id:
+            merge_into(self._customers(customer_id), self._id, self._snapshot(), self._merge)
+        return customer_id
 
     def _whose(self) -> str | None:
         if self._customer_id:
@@ -87,14 +90,21 @@ class Ending:
         return customer_of(record.codec, record.key, *record.ask(lifetime.customer_of(record.key)))
 
     def _snapshot(self) -> EndedConversation | None:
-        """The conversation as it has ended, if there is a function that looks at it."""
-        if self._merge is None:
-            return None
+        """The conversation, if there is a function that looks at it."""
         record = self._record
-        look = record.ask(lifetime.collect(record.key, _NEVER))
-        if look.verdict != "take":
+        fields = {} if self._merge is None else record.ask(lifetime.fields(record.key))
+        if b"v" not in fields:
             return None
-        return ended_conversation(record.codec, record.key, row_of(record.codec, self._id, record.key, look.fields))
+        return ended_conversation(record.codec, record.key, row_of(record.codec, self._id, record.key, fields))
+
+    def erase(self) -> bool:
+        """Take it out of the store, and have an archiver take it out of the archive. Returns whether it was here."""
+        record = self._record
+        existed = record.ask(lifetime.erase(record.key))
+        record.copies.forget(record.key)
+        if isinstance(record, KeptRecord):
+            record.life.due_at_once(self._id)
+        return existed
 
     def resume(self) -> bool:
         """As the handle's."""

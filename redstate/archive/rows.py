@@ -29,7 +29,7 @@ _PART = re.compile(rb"(\d+),(\d+):")
 
 
 def row_of(codec: Codec, conversation_id: str, key: str, fields: Mapping[bytes, bytes]) -> ArchiveRow:
-    """The row of an ended conversation.
+    """The row of a conversation, which need not have ended.
 
     Args:
         codec: decodes what tells whose it is.
@@ -48,7 +48,7 @@ def row_of(codec: Codec, conversation_id: str, key: str, fields: Mapping[bytes, 
         customer_id=customer_of(codec, key, fields.get(b"g"), fields.get(b"scustomer_id")),
         version=snapshot.version,
         updated_us=_number(key, "n", used),
-        ended_us=_number(key, "x", ended),
+        ended_us=_number(key, "x", ended) if ended else None,
         reason=reason.decode("ascii", "replace"),
         schema_version=_number(key, "y", fields[b"y"]) if b"y" in fields else None,
         state=_state(key, snapshot),

@@ -50,9 +50,19 @@ def end(key: str, reason: str, customer_id: str = "") -> Mutation[int]:
     return Mutation(_END, key, (reason, customer_id.encode()), version_of)
 
 
+def fields(key: str) -> Query[dict[bytes, bytes]]:
+    """All of a record."""
+    return Query(key, ("HGETALL", key), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True)))
+
+
 def server_time(key: str) -> Query[int]:
     """The server's time in microseconds; ``key`` says which server."""
     return Query(key, ("TIME",), lambda reply: int(reply[0]) * 1_000_000 + int(reply[1]))
+
+
+def ended(key: str) -> Query[bool]:
+    """Whether a conversation has ended."""
+    return Query(key, ("HEXISTS", key, _keys.ENDED), lambda reply: reply == 1)
 
 
 def merged(key: str) -> Query[None]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 from redstate._keys import hook_field
 from redstate.calls import ownership
 from redstate.calls.ownership import ClaimAnswer
+from redstate.calls.record import KEPT
 from redstate.conversimple._names import OwnerNames
 from redstate.conversimple._stores import Stores
+from redstate.errors import ConversationEnded
 
 
 class Claimant:
@@ -57,16 +61,23 @@ class Claimant:
         record, prefix = self._stores.record(conversation_id), self._stores.prefix
         # Noted first: what is owned and not noted would wait for the platform to ask somebody for it.
         await self._stores.ask(ownership.hold(prefix, owner, record.ttl_ms, conversation_id, self._agent_name))
-        call = ownership.claim(
+        claim = functools.partial(
+            ownership.claim,
             record.key,
             record.ttl_ms,
             owner,
             gone=gone,
             comes_back=comes_back,
             ended_field=self._ended_field,
-            must_exist=must_exist,
         )
-        answer = await self._stores.ask(call)
+        # One that is kept until it is archived is not begun by a claim.
+        answer = await self._stores.ask(claim(must_exist=must_exist or record.ttl_ms == KEPT))
+        if answer.verdict == "absent" and not must_exist:
+            try:
+                await self._stores.begin(conversation_id)
+                answer = await self._stores.ask(claim(must_exist=True))
+            except ConversationEnded:
+                answer = ClaimAnswer("ended", 0, "")
         if not answer.won:
             await self._stores.ask(ownership.drop(prefix, owner, conversation_id))
         return answer

@@ -14,7 +14,7 @@ from redstate._keys import hook_field
 from redstate.calls import hooks
 from redstate.conversimple._retry import PASSING
 from redstate.conversimple._stores import Stores
-from redstate.errors import RedstateError
+from redstate.errors import ConversationAbsent, RedstateError
 from redstate.transport.base import forget_at_fork
 
 T = TypeVar("T")
@@ -150,7 +150,10 @@ class HookClaims:
     async def _ask(self, hook: str, conversation_id: str) -> hooks.Verdict:
         record, field = self._stores.record(conversation_id), hook_field(self._agent_name, hook)
         claimant = self._mine.get((hook, conversation_id)) or self._claimant(conversation_id)
-        return await self._stores.ask(hooks.claim(record.key, record.ttl_ms, field, claimant, self.lease))
+        try:
+            return await self._stores.ask(hooks.claim(record.key, record.ttl_ms, field, claimant, self.lease))
+        except ConversationAbsent:
+            return "done"  # it has left for the archive, and nothing of it runs any more
 
     def _claimant(self, conversation_id: str) -> str:
         return f"{self._token_of(conversation_id):016d}{self._name}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from redstate import State, _keys
 from redstate._sync.contention import Contention
+from redstate._sync.kept import KeptRecord
 from redstate._sync.replacing import replace_state
 from redstate.calls.commit import Commit
 from redstate.calls.state import checked_mapping
@@ -60,7 +61,7 @@ class Conversations(MutableMapping[str, Any]):
         self.pop(conversation_id)
 
     def pop(self, conversation_id: str, default: Any = _MISSING) -> Any:
-        """Delete a conversation. Returns what its state was, as plain data.
+        """Delete a conversation; with an archive, end it. Returns what its state was, as plain data.
 
         Raises:
             KeyError: there is no such conversation, and no default.
@@ -110,6 +111,11 @@ class Conversations(MutableMapping[str, Any]):
 
 
 def _taken_out(conversation: Conversation) -> dict[str, Any]:
+    if isinstance(conversation._record, KeptRecord):
+        state = conversation.state.all()
+        if not conversation.end():
+            raise KeyError(conversation.id)
+        return state
     contention = Contention(conversation.key, conversation._record.timeout)
     while contention.another():
         version = conversation.version()

@@ -299,6 +299,8 @@ class Lifecycle:
                     # Before the hooks: they may clean the state up, with the customer's id in it.
                     if await self._merged(conversation_id):
                         await self._run_hooks(ENDED, conversation_id)
+                        end = self._claims.insist(lambda: self._agent._stores.end(conversation_id))
+                        await self._told(ENDED, conversation_id, end)
                         hooks.end_known = True
                         return
                 # The lease runs out, and whoever asks first, in this process or another, tries again.
@@ -334,7 +336,7 @@ class Lifecycle:
     async def _merged(self, conversation_id: str) -> bool:
         """Merge the conversation into its customer's profile. Returns whether it is no use to try again later."""
         try:
-            await self._claims.insist(lambda: self._agent._customers.merge(conversation_id))
+            await self._claims.insist(lambda: self._agent._stores.merge(conversation_id))
         except RedstateError as error:
             await self._report(ENDED, conversation_id, error)
             return not isinstance(error, PASSING)

@@ -213,6 +213,13 @@ class Ownership:
         )
         self._part_with(claim.conversation_id)
 
+    def over(self, claim: Claim) -> None:
+        """The conversation has ended, or left the store, and not through this agent."""
+        if self._held.get(claim.conversation_id) is claim:
+            self._over.add(claim.conversation_id)
+            self._drop(claim.conversation_id)
+            self._expired(claim.conversation_id)
+
     def close(self) -> None:
         """Claim nothing more; what is held stays so until ``hand_over`` or ``leave``."""
         self._closed = True

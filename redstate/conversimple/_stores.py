@@ -12,7 +12,7 @@ from redstate import AsyncStore, Store, _keys
 from redstate._call import Query
 from redstate._discovery import Endpoint, open_server
 from redstate._settings import Settings
-from redstate.calls.record import milliseconds
+from redstate.calls.record import KEPT, milliseconds
 from redstate.conversimple._threads import Threads
 from redstate.embedded import EmbeddedServer
 from redstate.errors import ConfigurationError, InvalidId
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class RecordName(NamedTuple):
-    """A record: its key, and how many milliseconds it lives after a change."""
+    """A record: its key, and how many milliseconds it lives after a change; ``KEPT`` until it is archived."""
 
     key: str
     ttl_ms: int
@@ -91,7 +91,45 @@ class Stores:
         """
         store = self._any()
         key = _keys.conversation_key(store._settings.key_prefix, conversation_id)
-        return RecordName(key, milliseconds(store._settings.ttl))
+        return RecordName(key, milliseconds(store._settings.ttl) if store._life is None else KEPT)
+
+    async def begin(self, conversation_id: str) -> bool:
+        """Begin a conversation that is kept until it is archived. Returns whether such are.
+
+        Raises:
+            ConversationEnded: it has ended, or lies in the archive.
+            RedstateError: the store could not do it.
+        """
+        store = self._any()
+        if isinstance(store, AsyncStore):
+            await store.conversation(conversation_id).start()
+        else:
+            await self.threads.run(store.conversation(conversation_id).start)
+        return store._life is not None
+
+    async def end(self, conversation_id: str) -> None:
+        """End a conversation. Doing it again is harmless.
+
+        Raises:
+            RedstateError: the store could not do it.
+        """
+        store = self._any()
+        if isinstance(store, AsyncStore):
+            await store.conversation(conversation_id).end()
+        else:
+            await self.threads.run(store.conversation(conversation_id).end)
+
+    async def merge(self, conversation_id: str) -> None:
+        """Note a conversation in its customer's profile, once however often it ends.
+
+        Raises:
+            RedstateError: the store could not do it.
+        """
+        store = self._any()
+        if isinstance(store, AsyncStore):
+            await store.conversation(conversation_id)._ending.merge()
+        else:
+            await self.threads.run(store.conversation(conversation_id)._ending.merge)
 
     async def ask(self, call: Query[T], timeout: float | None = None) -> T:
         """Perform a call on whichever store there is, and never in a thread that a tool may block.

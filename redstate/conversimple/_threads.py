@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -26,10 +28,11 @@ class Threads:
         forget_at_fork(self)
 
     async def run(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Call ``work`` in one of the threads."""
+        """Call ``work`` in one of the threads; what it changes is subject to the same as what the caller changes."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_COUNT, thread_name_prefix="redstate-agent")
-        return await asyncio.wrap_future(self._pool.submit(work, *arguments, **options))
+        call = functools.partial(work, *arguments, **options)
+        return await asyncio.wrap_future(self._pool.submit(contextvars.copy_context().run, call))
 
     def close(self) -> None:
         """Let the threads end when they are through; a later ``run`` starts new ones."""

@@ -19,7 +19,7 @@ from redstate.conversimple._lifecycle import Disowned
 from redstate.conversimple._ownership import Claim
 from redstate.conversimple._requests import Answer, Request
 from redstate.conversimple._retry import PASSING, insist
-from redstate.errors import Fenced, RedstateError
+from redstate.errors import ConversationAbsent, ConversationEnded, Fenced, RedstateError
 
 if TYPE_CHECKING:
     from redstate.conversimple._serving import Serving
@@ -187,6 +187,10 @@ class ToolCalls:
         except Fenced:
             self._ownership.lose(claim)
             return False
+        except (ConversationEnded, ConversationAbsent):
+            # Not by this agent: by a sweeper, or by a call of end().
+            self._ownership.over(claim)
+            await self._send(request, request.failure("The conversation has ended"))
         except Disowned:
             # Where this agent stops, the next owner finds the call in the journal, begun and not finished.
             return self._draining

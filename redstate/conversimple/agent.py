@@ -19,7 +19,6 @@ from redstate._keys import check_id
 from redstate.conversimple._binding import Binding, bound, current_binding
 from redstate.conversimple._callbacks import Callback, ReportingCallbacks
 from redstate.conversimple._claims import HookClaims
-from redstate.conversimple._customers import Customers
 from redstate.conversimple._guide import GuideNames, addressed
 from redstate.conversimple._lifecycle import DONE, Hook, HookName, Lifecycle, is_routed, routed
 from redstate.conversimple._log import quiet_sdk_setup
@@ -85,7 +84,6 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         with quiet_sdk_setup():
             super().__init__(*arguments, **options)
         self._stores = Stores(store, async_store)
-        self._customers = Customers(self._stores)
         self._statistics = AgentStatistics()
         self._serving = Serving(self)
         self._ownership = self._serving.ownership
