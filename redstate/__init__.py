@@ -1,6 +1,7 @@
 """redstate: atomic, shared state in Redis or Valkey for conversational agents that run in many processes."""
 
 from redstate import errors
+from redstate._async.archive import AsyncArchive
 from redstate._async.cache import AsyncCache, AsyncCachedFunction
 from redstate._async.cart import AsyncCart
 from redstate._async.conversation import AsyncConversation
@@ -12,6 +13,7 @@ from redstate._async.typed import AsyncTypedConversation
 from redstate._async.workflow import AsyncWorkflowRun
 from redstate._codec import Limits, register
 from redstate._settings import StoreOptions
+from redstate._sync.archive import Archive
 from redstate._sync.cache import Cache, CachedFunction
 from redstate._sync.cart import Cart
 from redstate._sync.conversation import Conversation
@@ -21,6 +23,10 @@ from redstate._sync.state import State
 from redstate._sync.store import Store
 from redstate._sync.typed import TypedConversation
 from redstate._sync.workflow import WorkflowRun
+from redstate.archive.backlog import Backlog
+from redstate.archive.conversation import EndedConversation
+from redstate.archive.dossier import CustomerErasure, CustomerExport
+from redstate.archive.interface import ArchivedConversation
 from redstate.calls.cache import ABSENT
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.cart_lines import CartLine
@@ -41,6 +47,9 @@ __version__ = "0.1.0"
 __all__ = [
     "ABSENT",
     "UNCACHED",
+    "Archive",
+    "ArchivedConversation",
+    "AsyncArchive",
     "AsyncCache",
     "AsyncCachedFunction",
     "AsyncCart",
@@ -51,6 +60,7 @@ __all__ = [
     "AsyncStore",
     "AsyncTypedConversation",
     "AsyncWorkflowRun",
+    "Backlog",
     "Cache",
     "CachedFunction",
     "Cart",
@@ -60,8 +70,11 @@ __all__ = [
     "Customer",
     "CustomerChange",
     "CustomerConversation",
+    "CustomerErasure",
     "CustomerEvent",
+    "CustomerExport",
     "CustomerWatch",
+    "EndedConversation",
     "Guard",
     "Limits",
     "NearCache",

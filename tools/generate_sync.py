@@ -46,6 +46,7 @@ NAMES = {
     "AsyncTransport": "SyncTransport",
     "AsyncArchive": "Archive",
     "AsyncKeptRecord": "KeptRecord",
+    "AsyncDossier": "Dossier",
     "AsyncEnding": "Ending",
     "AsyncLifetime": "Lifetime",
     "LoopArchive": "ThreadArchive",

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from redstate._async.contention import AsyncContention
+from redstate._async.dossier import AsyncDossier
 from redstate._async.record import AsyncRecord
 from redstate._async.state import AsyncState
 from redstate._async.watches import AsyncWatches
 from redstate._call import Mutation
+from redstate.archive.dossier import CustomerErasure, CustomerExport
 from redstate.calls import customer as customer_calls
 from redstate.calls import record as record_calls
 from redstate.calls import state as state_calls
@@ -43,10 +45,11 @@ class AsyncCustomer:
         state: its fields.
     """
 
-    __slots__ = ("_record", "_watches", "id", "key", "state")
+    __slots__ = ("_dossier", "_record", "_watches", "id", "key", "state")
 
-    def __init__(self, customer_id: str, record: AsyncRecord, watches: AsyncWatches) -> None:
+    def __init__(self, customer_id: str, record: AsyncRecord, watches: AsyncWatches, dossier: AsyncDossier) -> None:
         self.id = customer_id
+        self._dossier = dossier
         self.key = record.key
         self._record = record
         self._watches = watches
@@ -248,6 +251,34 @@ class AsyncCustomer:
         record = self._record
         seen = await record.read(customer_calls.whole(record.key), fresh=fresh)
         return customer_calls.context(record.codec, record.key, seen, limit)
+
+    async def export(self) -> CustomerExport:
+        """All that is stored of the customer: the profile, its history, and every conversation in store and archive.
+
+        Conversations are found by the customer's list, by the ``customer_id`` that they were begun or ended with or
+        have in their state, and in the archive. (Those of a store without an archive are found by the list only.)
+
+        Raises:
+            ArchiveError: the archive's database could not be asked.
+            DataError: something cannot be read.
+        """
+        return await self._dossier.export()
+
+    async def erase(self) -> CustomerErasure:
+        """Erase all of it, for good: what ``export`` finds, in the store, in every process's memory and in the archive.
+
+        Conversations that are going on end by it (``ConversationEnded``), and an archiver that is on its way with one
+        takes it out of the archive again. Cached values that carry the tag ``customer:<id>`` are dropped; of what else
+        was cached, or copied elsewhere, nothing is known here. What remains for ten minutes are versions and numbers
+        of operations, without a value of the profile. Where it fails it can be called again until it succeeds.
+
+        Returns:
+            what was there.
+
+        Raises:
+            ArchiveError: the archive's database could not be asked; what was in the store may be gone by then.
+        """
+        return await self._dossier.erase()
 
     async def version(self) -> int:
         """The version of its last change, which only rises; 0 where it does not exist."""

@@ -14,6 +14,7 @@ from redstate._async.archive import AsyncArchive
 from redstate._async.cache import AsyncCache
 from redstate._async.conversation import AsyncConversation
 from redstate._async.customer import AsyncCustomer
+from redstate._async.dossier import AsyncDossier
 from redstate._async.ending import AsyncEnding
 from redstate._async.kept import AsyncKeptRecord
 from redstate._async.lifetime import AsyncLifetime
@@ -264,7 +265,7 @@ class AsyncStore:
             timeout=settings.timeout if timeout is None else check_timeout(timeout),
         )
         self._watches.keep(record.key)
-        return AsyncCustomer(customer_id, record, self._watches)
+        return AsyncCustomer(customer_id, record, self._watches, AsyncDossier(self, customer_id, record))
 
     async def save_state(self, conversation_id: str, state: Mapping[str, Any], *, ttl: float = 86_400.0) -> int:
         """Replace the whole state of a conversation, in one change. Returns the conversation's new version.

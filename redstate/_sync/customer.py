@@ -8,9 +8,11 @@ from typing import Any
 
 from redstate._call import Mutation
 from redstate._sync.contention import Contention
+from redstate._sync.dossier import Dossier
 from redstate._sync.record import Record
 from redstate._sync.state import State
 from redstate._sync.watches import Watches
+from redstate.archive.dossier import CustomerErasure, CustomerExport
 from redstate.calls import customer as customer_calls
 from redstate.calls import record as record_calls
 from redstate.calls import state as state_calls
@@ -44,10 +46,11 @@ class Customer:
         state: its fields.
     """
 
-    __slots__ = ("_record", "_watches", "id", "key", "state")
+    __slots__ = ("_dossier", "_record", "_watches", "id", "key", "state")
 
-    def __init__(self, customer_id: str, record: Record, watches: Watches) -> None:
+    def __init__(self, customer_id: str, record: Record, watches: Watches, dossier: Dossier) -> None:
         self.id = customer_id
+        self._dossier = dossier
         self.key = record.key
         self._record = record
         self._watches = watches
@@ -247,6 +250,34 @@ class Customer:
         record = self._record
         seen = record.read(customer_calls.whole(record.key), fresh=fresh)
         return customer_calls.context(record.codec, record.key, seen, limit)
+
+    def export(self) -> CustomerExport:
+        """All that is stored of the customer: the profile, its history, and every conversation in store and archive.
+
+        Conversations are found by the customer's list, by the ``customer_id`` that they were begun or ended with or
+        have in their state, and in the archive. (Those of a store without an archive are found by the list only.)
+
+        Raises:
+            ArchiveError: the archive's database could not be asked.
+            DataError: something cannot be read.
+        """
+        return self._dossier.export()
+
+    def erase(self) -> CustomerErasure:
+        """Erase all of it, for good: what ``export`` finds, in the store, in every process's memory and in the archive.
+
+        Conversations that are going on end by it (``ConversationEnded``), and an archiver that is on its way with one
+        takes it out of the archive again. Cached values that carry the tag ``customer:<id>`` are dropped; of what else
+        was cached, or copied elsewhere, nothing is known here. What remains for ten minutes are versions and numbers
+        of operations, without a value of the profile. Where it fails it can be called again until it succeeds.
+
+        Returns:
+            what was there.
+
+        Raises:
+            ArchiveError: the archive's database could not be asked; what was in the store may be gone by then.
+        """
+        return self._dossier.erase()
 
     def version(self) -> int:
         """The version of its last change, which only rises; 0 where it does not exist."""

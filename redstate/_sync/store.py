@@ -19,6 +19,7 @@ from redstate._sync.archive import Archive
 from redstate._sync.cache import Cache
 from redstate._sync.conversation import Conversation
 from redstate._sync.customer import Customer
+from redstate._sync.dossier import Dossier
 from redstate._sync.ending import Ending
 from redstate._sync.kept import KeptRecord
 from redstate._sync.lifetime import Lifetime
@@ -265,7 +266,7 @@ class Store:
             timeout=settings.timeout if timeout is None else check_timeout(timeout),
         )
         self._watches.keep(record.key)
-        return Customer(customer_id, record, self._watches)
+        return Customer(customer_id, record, self._watches, Dossier(self, customer_id, record))
 
     def save_state(self, conversation_id: str, state: Mapping[str, Any], *, ttl: float = 86_400.0) -> int:
         """Replace the whole state of a conversation, in one change. Returns the conversation's new version.

@@ -1,10 +1,10 @@
 """Ends abandoned conversations, and takes those that have ended from the store to the archive.
 
-The way of one conversation: it is due in the index → an archiver takes it for the time of a lease → its record tells
-what is to be done, and is closed → its customer's profile gets what is to be kept → a row in the archive, committed →
-the record goes if it still is that version → the index forgets it. Each step can be done again without harm, and none is
-begun before the one before it is through. So whoever dies on the way leaves everything to the next, who begins at the
-first step once the lease has ended.
+The way of one conversation: it is due in the index; an archiver takes it for the time of a lease; its record tells what
+is to be done, and is closed; its customer's profile gets what is to be kept; a row is written to the archive and
+committed; the record goes if it still is that version; the index forgets it. Each step can be done again without harm,
+and none is begun before the one before it is through. So whoever dies on the way leaves everything to the next, who
+begins at the first step once the lease has ended.
 """
 
 from __future__ import annotations

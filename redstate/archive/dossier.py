@@ -1,0 +1,63 @@
+"""What is known of one customer, handed out or erased."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from redstate.archive.conversation import EndedConversation
+from redstate.calls.customer import CustomerConversation, CustomerEvent
+
+if TYPE_CHECKING:
+    from redstate.archive.sql import SqlArchive
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerExport:
+    """All that is stored of a customer. Its ``repr`` shows no values.
+
+    Attributes:
+        customer_id: whose.
+        profile: the fields, with the types that they have.
+        history: the events, newest first.
+        links: the customer's list of conversations, newest first.
+        conversations: those that are going on or have ended in the store, and those in the archive, oldest first. One
+            that is going on has no ``ended_at`` and the reason "".
+    """
+
+    customer_id: str
+    profile: dict[str, Any] = field(repr=False, hash=False)
+    history: list[CustomerEvent] = field(repr=False, hash=False)
+    links: list[CustomerConversation] = field(repr=False, hash=False)
+    conversations: list[EndedConversation] = field(repr=False, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerErasure:
+    """What an erasure has done.
+
+    Attributes:
+        customer_id: whose.
+        profile: whether there was a profile.
+        conversations: the ids of those that were in the store, going on or ended.
+        archived: how many were in the archive.
+    """
+
+    customer_id: str
+    profile: bool
+    conversations: tuple[str, ...]
+    archived: int
+
+
+def customer_tag(customer_id: str) -> str:
+    """The tag of cached values that are dropped when the customer is erased."""
+    return f"customer:{customer_id}"
+
+
+def forget_linked(archive: SqlArchive, conversation_id: str, customer_id: str) -> int:
+    """Take a conversation of a customer's list out of the archive, unless it is another's. Returns how many lives."""
+    gone = 0
+    for row in archive.lives(conversation_id):
+        if row.customer_id in (None, customer_id):
+            gone += archive.delete_row(conversation_id, row.created_us, row.version)
+    return gone
