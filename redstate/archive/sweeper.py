@@ -14,9 +14,10 @@ import contextlib
 import functools
 import logging
 import random
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redstate import AsyncStore, _keys
 from redstate._async.ending import merge_into
@@ -30,6 +31,9 @@ from redstate.calls import due, lifetime
 from redstate.calls.due import DONE, Claimed
 from redstate.calls.lifetime import Look
 from redstate.errors import ConfigurationError, DataError, RedstateError
+
+if TYPE_CHECKING:
+    from redstate.archive.sql import SqlArchive
 
 logger = logging.getLogger("redstate.archive")
 
@@ -61,9 +65,18 @@ class SweepFigures:
 
 @dataclass(slots=True)
 class _Batch:
-    """Conversations that were taken together, and what becomes of each: the index's word, by id."""
+    """Conversations that were taken together, and what becomes of each.
+
+    Attributes:
+        claimed: these.
+        until: when the lease is half over, on this process's clock: nothing may be written to the archive after that.
+        words: by id, what the index is told.
+        rows: by id, what is to be archived.
+        erased: ids of those of which nothing may be left.
+    """
 
     claimed: Claimed
+    until: float
     words: dict[str, str] = field(default_factory=dict)
     rows: dict[str, ArchiveRow] = field(default_factory=dict)
     erased: list[str] = field(default_factory=list)
@@ -148,14 +161,15 @@ class Sweeper:
     async def _lane(self, parts: Iterable[int]) -> None:
         for part in parts:
             while not self._stopping.is_set():
+                until = time.monotonic() + self._lease / 2
                 claimed = await self._ask(due.claim(self._prefix, part, self._lease, self._batch))
                 if claimed.conversations:
-                    await self._see_to(claimed)
+                    await self._see_to(claimed, until)
                 if len(claimed.conversations) < self._batch:
                     break
 
-    async def _see_to(self, claimed: Claimed) -> None:
-        batch = _Batch(claimed)
+    async def _see_to(self, claimed: Claimed, until: float) -> None:
+        batch = _Batch(claimed, until)
         try:
             looks = await self._all(
                 lifetime.collect(self._key(one), self._settings.longest_idle) for one in claimed.conversations
@@ -226,7 +240,7 @@ class Sweeper:
     async def _archive_all(self, batch: _Batch) -> None:
         rows, erased = list(batch.rows.values()), batch.erased
         if rows:
-            await self._archive.run(lambda archive: archive.put(rows))
+            await self._archive.run(lambda archive: self._put(archive, rows, batch.until))
         for conversation_id in erased:
             await self._archive.run(functools.partial(_delete, conversation_id))
             batch.words[conversation_id] = DONE
@@ -239,6 +253,12 @@ class Sweeper:
                 batch.words[row.conversation_id] = DONE
                 self.figures.archived += 1
                 self.figures.abandoned += row.reason == "abandoned"
+
+    def _put(self, archive: SqlArchive, rows: list[ArchiveRow], until: float) -> None:
+        # Whoever stood still may come with what was erased long since.
+        if time.monotonic() > until:
+            raise ArchiveError("A batch took longer than half its lease, and begins anew", path="", reason="late")
+        archive.put(rows)
 
     async def _all(self, calls: Iterable[Query[Any]]) -> list[Any]:
         """The results of calls, in their order; of one whose record cannot be read, the error."""

@@ -213,12 +213,26 @@ class Ownership:
         )
         self._part_with(claim.conversation_id)
 
-    def over(self, claim: Claim) -> None:
-        """The conversation has ended, or left the store, and not through this agent."""
+    async def over(self, claim: Claim) -> None:
+        """The conversation has ended, or left the store, and not through this agent.
+
+        Raises:
+            RedstateError: the store could not be told that nobody has it any more.
+        """
+        self._over.add(claim.conversation_id)
+        await self.forget(claim)
+
+    async def forget(self, claim: Claim) -> None:
+        """Let go of a conversation whose record is no more this agent's, nor another's.
+
+        Raises:
+            RedstateError: the store could not be told.
+        """
         if self._held.get(claim.conversation_id) is claim:
-            self._over.add(claim.conversation_id)
             self._drop(claim.conversation_id)
             self._expired(claim.conversation_id)
+            if self.owner is not None:
+                await self._stores.ask(ownership.drop(self._stores.prefix, self.owner, claim.conversation_id))
 
     def close(self) -> None:
         """Claim nothing more; what is held stays so until ``hand_over`` or ``leave``."""
@@ -331,17 +345,16 @@ class Ownership:
             if found in self._names.known:
                 await self._keep(claim)
             else:
-                self._miss(claim, found)
+                await self._miss(claim, found)
         self._looked_at += _LOOKED_AT
         return True
 
-    def _miss(self, claim: Claim, found: str | None) -> None:
-        """A record names another owner, or it is gone: it has expired."""
+    async def _miss(self, claim: Claim, found: str | None) -> None:
+        """A record names another owner, or none: it has expired, or left for the archive."""
         if found is not None:
             self.lose(claim)
-            return
-        self._drop(claim.conversation_id)
-        self._expired(claim.conversation_id)
+        else:
+            await self.forget(claim)
 
     def _drop(self, conversation_id: str) -> Claim | None:
         claim = self._held.pop(conversation_id, None)

@@ -189,8 +189,8 @@ class ToolCalls:
             return False
         except (ConversationEnded, ConversationAbsent):
             # Not by this agent: by a sweeper, or by a call of end().
-            self._ownership.over(claim)
             await self._send(request, request.failure("The conversation has ended"))
+            await self._ownership.over(claim)
         except Disowned:
             # Where this agent stops, the next owner finds the call in the journal, begun and not finished.
             return self._draining
