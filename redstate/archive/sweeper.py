@@ -30,7 +30,7 @@ from redstate.archive.threads import ArchiveThread, LoopArchive
 from redstate.calls import due, lifetime
 from redstate.calls.due import DONE, Claimed
 from redstate.calls.lifetime import Look
-from redstate.errors import ConfigurationError, DataError, RedstateError
+from redstate.errors import ArchiveError, ConfigurationError, DataError, RedstateError
 
 if TYPE_CHECKING:
     from redstate.archive.sql import SqlArchive
