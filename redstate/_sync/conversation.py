@@ -202,7 +202,8 @@ class Conversation:
             InvalidTTL: no usable number of seconds.
         """
         record = self._record
-        ttl_ms = record.ttl_ms if ttl is None or not record.ttl_ms else record_calls.milliseconds(ttl)
+        asked = record.ttl_ms if ttl is None else record_calls.milliseconds(ttl)
+        ttl_ms = asked if record.ttl_ms else record_calls.KEPT
         refuse_late(record.key)
         existed = record.ask(record_calls.touch(self.key, ttl_ms))
         record.copies.forget(self.key)  # perhaps it now expires sooner than a copy knows
