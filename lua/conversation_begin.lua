@@ -7,13 +7,13 @@
 -- ERRORS  RSDEADLINE RSCORRUPT
 -- COST    O(1)
 local call, args = redis.call, ARGV
-local rec = call('HMGET', KEYS[1], 'v', 'f', 'g', 'b')
+local rec = call('HMGET', KEYS[1], 'v', 'f', 'g', 'b', 'd')
 -- @include fence
+-- @include clock
 local value = 'there'
 if closed then
   value = 'ended'
 elseif not rec[1] then
-  -- @include clock
   if args[1] == '0' then
     value = 'absent'
   elseif args[1] < now then
@@ -24,8 +24,8 @@ elseif not rec[1] then
   end
 end
 if value == 'there' then
-  -- It may have been written without an archive so far, and have an expiry.
-  if not rec[4] then call('HSET', KEYS[1], 'b', rec[1]) end
+  -- It may have been written without an archive so far, and have an expiry. (What was deleted has not just begun.)
+  if not rec[4] then call('HSET', KEYS[1], 'b', rec[5] == rec[1] and now or rec[1]) end
   call('PERSIST', KEYS[1])
 end
 if args[2] ~= '' and (value == 'begun' or value == 'there') and not rec[3] then call('HSET', KEYS[1], 'g', args[2]) end

@@ -109,7 +109,7 @@ class Sweeper:
         self._settings = store._settings
         self._prefix = store._settings.key_prefix
         # A thread of its own: calls that begin need not wait until a batch is written.
-        self._archive = LoopArchive(ArchiveThread(store._ended.thread.archive(), store._settings.timeout))
+        self._archive = LoopArchive(ArchiveThread(store._ended.thread.archive, owned=False))
         self._ask = store._record("", ttl_ms=1, timeout=store._settings.timeout).ask
         self._batch, self._concurrency, self._lease, self._poll = batch, concurrency, lease, poll
         self._stopping = asyncio.Event()

@@ -22,18 +22,17 @@ Work = Callable[["SqlArchive"], T]
 
 
 class ArchiveThread:
-    """An archive, and the thread for it; both are opened when they are first needed.
+    """An archive, and the thread for it, which is started when it is first needed.
 
     Args:
-        target: a path or URL, or an archive, which is then not closed here.
-        timeout: seconds that a call of an archive that is opened here may take.
+        archive: it connects when it is first used.
+        owned: whether it is closed with the thread.
     """
 
-    def __init__(self, target: str | SqlArchive, timeout: float) -> None:
-        self._target = target
-        self._timeout = timeout
+    def __init__(self, archive: SqlArchive, *, owned: bool) -> None:
+        self.archive = archive
+        self._owned = owned
         self._closed = False
-        self._opened: SqlArchive | None = None
         self.forget()
         forget_at_fork(self)
 
@@ -53,46 +52,34 @@ class ArchiveThread:
                 raise StoreClosed("The store is closed", next_step="Open a new store")
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(1, thread_name_prefix="redstate-archive")
-            return self._executor.submit(lambda: work(self.archive()))
-
-    def archive(self) -> SqlArchive:
-        """The archive itself.
-
-        Raises:
-            ConfigurationError: it cannot be what was named.
-            MissingExtra: SQLAlchemy, or the database's driver, is not installed.
-        """
-        if not isinstance(self._target, str):
-            return self._target
-        if self._opened is None:
-            from redstate.archive.sql import SqlArchive
-
-            self._opened = SqlArchive(self._target, timeout=self._timeout)
-        return self._opened
+            return self._executor.submit(work, self.archive)
 
     def close(self) -> None:
-        """Finish what was begun, and close what was opened here."""
+        """Finish what was begun, and close the archive if it is owned."""
         with self._lock:
             self._closed = True
             executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown()
-        if self._opened is not None:
-            self._opened.close()
+        if self._owned:
+            self.archive.close()
 
 
 def archive_thread(settings: Settings) -> ArchiveThread:
-    """The archive of a store's settings.
+    """The archive of a store's settings. No I/O.
 
     Raises:
         ConfigurationError: it is neither path nor URL nor archive.
+        MissingExtra: SQLAlchemy, or the database's driver, is not installed.
     """
     target = settings.archive
-    if isinstance(target, os.PathLike):
-        target = os.fspath(target)
-    if target is None or (isinstance(target, str) and not target):
+    if isinstance(target, (str, os.PathLike)) and os.fspath(target):
+        from redstate.archive import SqlArchive
+
+        return ArchiveThread(SqlArchive(target, timeout=settings.timeout), owned=True)
+    if target is None or isinstance(target, (str, os.PathLike)) or not hasattr(target, "put"):
         raise ConfigurationError("archive names nothing", next_step="Pass a path, a URL, or a SqlArchive")
-    return ArchiveThread(target, settings.timeout)
+    return ArchiveThread(target, owned=False)
 
 
 class LoopArchive:
