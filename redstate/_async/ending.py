@@ -63,17 +63,19 @@ class AsyncEnding:
             ended = False
         except ConversationAbsent:
             return False
-        await self.follow_up()
+        ended_us = await record.ask(lifetime.ended_at(record.key))
+        if ended_us is not None:
+            await self._follow_up(ended_us)
         return ended
 
-    async def follow_up(self) -> None:
+    async def _follow_up(self, ended_us: int) -> None:
         """Do what comes after the end, once however often it is tried: the merge, and the word to an archiver."""
         record = self._record
         customer_id = await self.merge()
         if isinstance(record, AsyncKeptRecord):
             if customer_id:
                 await record.ask(lifetime.merged(record.key))
-            await record.life.due_at_once(self._id)
+            await record.life.due_at_once(self._id, ended_us)
 
     async def merge(self) -> str | None:
         """Note the conversation in its customer's profile, once, as it is now. Returns whose it is."""
@@ -99,10 +101,11 @@ class AsyncEnding:
     async def erase(self) -> bool:
         """Take it out of the store, and have an archiver take it out of the archive. Returns whether it was here."""
         record = self._record
-        existed = await record.ask(lifetime.erase(record.key))
+        life = record.life if isinstance(record, AsyncKeptRecord) else None
+        existed = await record.ask(lifetime.erase(record.key, 0.0 if life is None else life.idle))
         record.copies.forget(record.key)
-        if isinstance(record, AsyncKeptRecord):
-            await record.life.due_at_once(self._id)
+        if life is not None:
+            await life.due_at_once(self._id, await record.ask(lifetime.server_time(record.key)))
         return existed
 
     async def resume(self) -> bool:
@@ -126,6 +129,8 @@ class AsyncEnding:
                 if attempt + 1 == _ATTEMPTS:
                     raise
         if life is not None:
+            # Once more: an archiver may have been through with what was there before it was put back.
+            await life.register(self._id)
             life.remember(self._id)
         return True
 

@@ -30,13 +30,20 @@ class AsyncLifetime:
     Args:
         prefix: the store's key prefix.
         idle: seconds of silence after which a conversation is looked at.
+        tombstone_ttl: seconds for which an archived conversation leaves a tombstone.
         record: asks the server.
         archive: may hold conversations of earlier.
+
+    Attributes:
+        idle: as given.
     """
 
-    def __init__(self, prefix: str, idle: float, record: AsyncRecord, archive: LoopArchive) -> None:
+    def __init__(
+        self, prefix: str, idle: float, tombstone_ttl: float, record: AsyncRecord, archive: LoopArchive
+    ) -> None:
         self._prefix = prefix
-        self._idle = idle
+        self.idle = idle
+        self._within = due.begin_within(idle, tombstone_ttl)
         self._record = record
         self._archive = archive
         # Ids of conversations that this process has begun, or found begun, in the order in which it did.
@@ -74,8 +81,6 @@ class AsyncLifetime:
                     raise
                 continue
             if verdict in ("ended", "absent"):
-                # Registering it has put it off.
-                await self.due_at_once(conversation_id)
                 raise ended(key)
             self.remember(conversation_id)
             return verdict == "begun"
@@ -83,7 +88,7 @@ class AsyncLifetime:
 
     async def register(self, conversation_id: str) -> int:
         """Have the index know a conversation. Returns until when its record may begin, by the server's clock (µs)."""
-        return await self._record.ask(due.register(self._prefix, conversation_id, self._idle))
+        return await self._record.ask(due.register(self._prefix, conversation_id, self.idle, self._within))
 
     def remember(self, conversation_id: str) -> None:
         """It was begun."""
@@ -92,10 +97,11 @@ class AsyncLifetime:
             # Another thread may have taken the same one out.
             self._begun.pop(next(iter(self._begun)), None)
 
-    async def due_at_once(self, conversation_id: str) -> None:
-        """Have an archiver look at a conversation that has ended."""
+    async def due_at_once(self, conversation_id: str, ended_us: int) -> None:
+        """Have an archiver look at a conversation that has ended at that time, in microseconds of the server's clock."""
         self.forget(conversation_id)
-        await self._record.ask(due.at_once(self._prefix, conversation_id))
+        deadline = ended_us + round(self._within * 1_000_000)
+        await self._record.ask(due.at_once(self._prefix, conversation_id, deadline))
 
     async def _is_archived(self, conversation_id: str) -> bool:
         """Whether the archive has it; no, where the archive cannot be asked: what comes then is another life of it."""

@@ -102,7 +102,9 @@ class AsyncStore:
         self._ended = self._life = None
         if settings.archive is not None:
             self._ended = LoopArchive(archive_thread(settings))
-            self._life = AsyncLifetime(settings.key_prefix, settings.longest_idle, record, self._ended)
+            self._life = AsyncLifetime(
+                settings.key_prefix, settings.longest_idle, settings.tombstone_ttl, record, self._ended
+            )
         self.cache = AsyncCache(settings.key_prefix, record)
         self.cached = self.cache.cached
 

@@ -64,17 +64,19 @@ class Ending:
             ended = False
         except ConversationAbsent:
             return False
-        self.follow_up()
+        ended_us = record.ask(lifetime.ended_at(record.key))
+        if ended_us is not None:
+            self._follow_up(ended_us)
         return ended
 
-    def follow_up(self) -> None:
+    def _follow_up(self, ended_us: int) -> None:
         """Do what comes after the end, once however often it is tried: the merge, and the word to an archiver."""
         record = self._record
         customer_id = self.merge()
         if isinstance(record, KeptRecord):
             if customer_id:
                 record.ask(lifetime.merged(record.key))
-            record.life.due_at_once(self._id)
+            record.life.due_at_once(self._id, ended_us)
 
     def merge(self) -> str | None:
         """Note the conversation in its customer's profile, once, as it is now. Returns whose it is."""
@@ -100,10 +102,11 @@ class Ending:
     def erase(self) -> bool:
         """Take it out of the store, and have an archiver take it out of the archive. Returns whether it was here."""
         record = self._record
-        existed = record.ask(lifetime.erase(record.key))
+        life = record.life if isinstance(record, KeptRecord) else None
+        existed = record.ask(lifetime.erase(record.key, 0.0 if life is None else life.idle))
         record.copies.forget(record.key)
-        if isinstance(record, KeptRecord):
-            record.life.due_at_once(self._id)
+        if life is not None:
+            life.due_at_once(self._id, record.ask(lifetime.server_time(record.key)))
         return existed
 
     def resume(self) -> bool:
@@ -127,6 +130,8 @@ class Ending:
                 if attempt + 1 == _ATTEMPTS:
                     raise
         if life is not None:
+            # Once more: an archiver may have been through with what was there before it was put back.
+            life.register(self._id)
             life.remember(self._id)
         return True
 

@@ -103,7 +103,9 @@ class Store:
         self._ended = self._life = None
         if settings.archive is not None:
             self._ended = ThreadArchive(archive_thread(settings))
-            self._life = Lifetime(settings.key_prefix, settings.longest_idle, record, self._ended)
+            self._life = Lifetime(
+                settings.key_prefix, settings.longest_idle, settings.tombstone_ttl, record, self._ended
+            )
         self.cache = Cache(settings.key_prefix, record)
         self.cached = self.cache.cached
 

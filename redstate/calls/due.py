@@ -20,27 +20,40 @@ _SETTLE = _scripts.load("due_settle")
 DONE = "-"
 """In place of a time: the index forgets the conversation."""
 
-# For how many seconds, at least, one that was registered stays in the index; its record must begin in half of that.
-_HOLD = 60.0
+_BEGIN_WITHIN = 30.0
 
 
-def register(prefix: str, conversation_id: str, idle: float) -> Query[int]:
-    """Have a conversation looked at after ``idle`` seconds.
+def begin_within(idle: float, tombstone_ttl: float) -> float:
+    """For how many seconds a conversation may begin after it was registered.
+
+    It stays in the index for twice as long. And where it has just left the store, its tombstone outlasts whatever was
+    registered before: who meant to begin it anew then finds that, and not a record that nothing will ever look for.
+    """
+    return min(_BEGIN_WITHIN, idle / 2, tombstone_ttl / 2)
+
+
+def register(prefix: str, conversation_id: str, idle: float, within: float) -> Query[int]:
+    """Have a conversation looked at after ``idle`` seconds, and not before twice ``within``.
 
     Returns:
-        of the call: until when its record may begin, in microseconds of the server's clock. Until then, and as long
-        again, it stays in the index for sure.
+        of the call: until when its record may begin, ``within`` seconds from now, in microseconds of the server's clock.
     """
     key = _keys.due_key(prefix, conversation_id)
-    hold = min(_HOLD, idle)
-    words = (*_REGISTER.evalsha, key, conversation_id.encode(), _us(idle), _us(hold))
-    return Query(key, words, lambda now: int(now) + int(_us(hold / 2)), script=_REGISTER)
+    words = (*_REGISTER.evalsha, key, conversation_id.encode(), _us(idle), _us(2 * within))
+    return Query(key, words, lambda now: int(now) + int(_us(within)), script=_REGISTER)
 
 
-def at_once(prefix: str, conversation_id: str) -> Query[None]:
-    """Have a conversation looked at as soon as an archiver can."""
+def at_once(prefix: str, conversation_id: str, deadline_us: int) -> Query[None]:
+    """Have a conversation that has ended looked at as soon as an archiver can.
+
+    Args:
+        prefix: the store's key prefix.
+        conversation_id: which.
+        deadline_us: after that time on the server's clock, in microseconds, nothing is done.
+    """
     key = _keys.due_key(prefix, conversation_id)
-    return Query(key, (*_NOW.evalsha, key, conversation_id.encode()), lambda reply: None, script=_NOW)
+    words = (*_NOW.evalsha, key, conversation_id.encode(), f"{deadline_us:016d}")
+    return Query(key, words, lambda reply: None, script=_NOW)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,16 @@ def customer_of(key: str) -> Query[tuple[bytes | None, bytes | None]]:
     return Query(key, ("HMGET", key, *fields), lambda reply: (reply[0], reply[1]))
 
 
+def ended_at(key: str) -> Query[int | None]:
+    """When a conversation has ended, in microseconds; None where it has not, or has left for the archive."""
+
+    def parse(reply: list[bytes | None]) -> int | None:
+        ended, version, deleted = reply
+        return None if ended is None or version == deleted else int(ended[:16])
+
+    return Query(key, ("HMGET", key, _keys.ENDED, _keys.VERSION, _keys.DELETED), parse, _keys.ENDED)
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What is due of a conversation.
@@ -114,9 +124,14 @@ def archived(key: str, version: int, window: float) -> Query[bool]:
     return Query(key, words, lambda reply: reply == b"1", script=_ARCHIVED)
 
 
-def erase(key: str) -> Query[bool]:
-    """Take a conversation out of the store for good. Returns whether there was one."""
-    words = (*_ERASE.evalsha, key, str(DELETED_WINDOW_MS))
+def erase(key: str, idle: float = 0.0) -> Query[bool]:
+    """Take a conversation out of the store for good. Returns whether there was one.
+
+    Args:
+        key: its record.
+        idle: seconds after which it is looked at in any case; what is left of it, for the archivers, lasts longer.
+    """
+    words = (*_ERASE.evalsha, key, str(DELETED_WINDOW_MS + round(idle * 1000)))
     return Query(key, words, lambda reply: reply == b"1", script=_ERASE)
 
 
