@@ -1,6 +1,7 @@
 -- conversation_begin: begin a conversation that is kept until it is archived. It is empty and counts as absent, but from
 -- now on changes find a record. It must be in the index before (due_register), and soon after, by the clock of this
--- server: what is in no index would stay for ever. Beginning again changes nothing, and deadline 0 begins nothing.
+-- server: what is in no index would stay for ever. Beginning again changes nothing. Deadline 0 begins nothing, and
+-- tells what there is; "unkept" is a record that has an expiry so far, and is in no index.
 -- KEYS    1 record
 -- ARGV    1 deadline_us  2 customer
 -- RETURNS verdict
@@ -23,7 +24,9 @@ elseif not rec[1] then
     value = 'begun'
   end
 end
-if value == 'there' then
+if value == 'there' and not rec[4] and args[1] == '0' then
+  value = 'unkept'
+elseif value == 'there' and args[1] ~= '0' then
   -- It may have been written without an archive so far, and have an expiry. (What was deleted has not just begun.)
   if not rec[4] then call('HSET', KEYS[1], 'b', rec[5] == rec[1] and now or rec[1]) end
   call('PERSIST', KEYS[1])

@@ -48,7 +48,8 @@ class AsyncKeptRecord(AsyncRecord):
         """
         while True:
             if not self.life.knows(self.conversation_id):
-                await self.begin()
+                # In the index it is put off by beginning; a late write shall not do that.
+                await self.life.find(self.conversation_id, self.key, self.customer_id)
             try:
                 return await self.apply_to_begun(call, op_id, expected_version, ttl_ms)
             except ConversationAbsent:

@@ -49,7 +49,8 @@ class KeptRecord(Record):
         """
         while True:
             if not self.life.knows(self.conversation_id):
-                self.begin()
+                # In the index it is put off by beginning; a late write shall not do that.
+                self.life.find(self.conversation_id, self.key, self.customer_id)
             try:
                 return self.apply_to_begun(call, op_id, expected_version, ttl_ms)
             except ConversationAbsent:

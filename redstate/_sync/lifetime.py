@@ -57,6 +57,16 @@ class Lifetime:
         """It turned out to have ended, or to be gone."""
         self._begun.pop(conversation_id, None)
 
+    def find(self, conversation_id: str, key: str, customer_id: str) -> None:
+        """Begin a conversation if it is not there, as it probably is; the arguments are those of ``begin``."""
+        verdict = self._record.ask(lifetime.begin(key, 0, customer_id))
+        if verdict == "there":
+            self.remember(conversation_id)
+        elif verdict == "ended":
+            raise ended(key)
+        else:
+            self.begin(conversation_id, key, customer_id)
+
     def begin(self, conversation_id: str, key: str, customer_id: str) -> bool:
         """Begin a conversation, unless it is there. Returns whether it was not.
 
@@ -97,7 +107,7 @@ class Lifetime:
             self._begun.pop(next(iter(self._begun)), None)
 
     def due_at_once(self, conversation_id: str, ended_us: int) -> None:
-        """Have an archiver look at a conversation that has ended at that time, in microseconds of the server's clock."""
+        """Have an archiver look at a conversation that has ended at that time (µs of the server's clock)."""
         self.forget(conversation_id)
         deadline = ended_us + round(self._within * 1_000_000)
         self._record.ask(due.at_once(self._prefix, conversation_id, deadline))

@@ -36,7 +36,7 @@ def register(prefix: str, conversation_id: str, idle: float, within: float) -> Q
     """Have a conversation looked at after ``idle`` seconds, and not before twice ``within``.
 
     Returns:
-        of the call: until when its record may begin, ``within`` seconds from now, in microseconds of the server's clock.
+        of the call: until when its record may begin, ``within`` seconds from now, in µs of the server's clock.
     """
     key = _keys.due_key(prefix, conversation_id)
     words = (*_REGISTER.evalsha, key, conversation_id.encode(), _us(idle), _us(2 * within))

@@ -23,7 +23,10 @@ _RESTORE = _scripts.load("conversation_restore")
 _LONGEST_REASON = 64
 
 
-def begin(key: str, deadline_us: int, customer_id: str = "") -> Query[Literal["begun", "there", "ended", "absent"]]:
+Begun = Literal["begun", "there", "ended", "absent", "unkept"]
+
+
+def begin(key: str, deadline_us: int, customer_id: str = "") -> Query[Begun]:
     """Begin a conversation that is kept until it is archived.
 
     Args:
@@ -31,9 +34,13 @@ def begin(key: str, deadline_us: int, customer_id: str = "") -> Query[Literal["b
         deadline_us: until when it may begin, in microseconds of the server's clock; 0 begins nothing, and tells only
             whether there is one.
         customer_id: whose it is; "" where that is not known.
+
+    Returns:
+        of the call: "begun"; "there" already; "ended"; where nothing may begin: "absent", or "unkept", which is there
+        but has an expiry.
     """
     words = (*_BEGIN.evalsha, key, str(deadline_us), customer_id.encode())
-    return Query(key, words, lambda reply: reply.decode(), script=_BEGIN)
+    return Query(key, words, lambda reply: cast(Begun, reply.decode()), script=_BEGIN)
 
 
 def end(key: str, reason: str, customer_id: str = "") -> Mutation[int]:
