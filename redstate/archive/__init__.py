@@ -1,24 +1,33 @@
 """Where conversations stay when they leave Redis: a database, behind a small interface.
 
-``SqlArchive`` needs SQLAlchemy (``pip install "redstate[archive]"``); the interface, ``StateArchive``, needs nothing.
+``SqlArchive`` needs SQLAlchemy (``pip install "redstate[archive]"``), and psycopg for PostgreSQL
+(``pip install "redstate[postgres]"``); the interface, ``StateArchive``, needs nothing.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from redstate.archive.interface import ArchivedConversation, StateArchive
+from redstate.archive.interface import ArchivedConversation, ArchiveRow, StateArchive
+from redstate.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from redstate.archive.sqlite import SqlArchive
+    from redstate.archive.sql import SqlArchive
 
-__all__ = ["ArchivedConversation", "SqlArchive", "StateArchive"]
+__all__ = ["ArchiveRow", "ArchivedConversation", "SqlArchive", "StateArchive"]
 
 
 def __getattr__(name: str) -> Any:
     # SQLAlchemy takes as long to import as all the rest: only who opens a database waits for it.
     if name != "SqlArchive":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from redstate.archive.sqlite import SqlArchive
+    if find_spec("sqlalchemy") is None:
+        raise MissingExtra(
+            "The SQL archive needs SQLAlchemy, which is not installed",
+            next_step='Install it with: pip install "redstate[archive]"',
+            extra="archive",
+        )
+    from redstate.archive.sql import SqlArchive
 
     return SqlArchive
