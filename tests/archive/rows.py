@@ -19,7 +19,7 @@ def row(conversation_id: str, version: int = 1, *, life: int = 0, **changes: Any
         "ended_us": began + version,
         "reason": "ended",
         "schema_version": None,
-        "state": '{"n":%d}' % version,
+        "state": f'{{"n":{version}}}',
         "cart": None,
         "workflow": None,
         "session": None,
