@@ -454,7 +454,8 @@ class WriteRefused(StoreError):
 class ArchiveError(StoreError):
     """The archive's database could not do it; nothing was written.
 
-    Attributes: ``path`` (of its file), ``reason`` ("locked", "unopenable", "read-only", "full", "damaged" or "other").
+    Attributes: ``path`` (of its file, or host and database), ``reason`` ("locked", "timeout", "unopenable",
+    "read-only", "full", "damaged", "unreachable", "busy", "auth", "permission", "newer" or "other").
     """
 
     advice = "See the reason, mend it, and repeat the call"

@@ -86,8 +86,9 @@ def _one_row_a_life(connection: sql.Connection) -> None:
 
 
 def _microseconds(column: str) -> str:
-    # Moments were text: 2026-01-02 03:04:05.000678
-    return f"CAST(strftime('%s', {column}) AS INTEGER) * 1000000 + CAST(substr({column} || '000000', 21, 6) AS INTEGER)"
+    # Moments were text, 2026-01-02 03:04:05.000678; strftime would round the seconds.
+    seconds, fraction = f"strftime('%s', substr({column}, 1, 19))", f"substr({column} || '000000', 21, 6)"
+    return f"CAST({seconds} AS INTEGER) * 1000000 + CAST({fraction} AS INTEGER)"
 
 
 _COPY = (
@@ -97,7 +98,7 @@ _COPY = (
 _COPY_SQLITE = _COPY.format("conversation_id", "customer_id", _microseconds("created_at"), _microseconds("updated_at"))
 # (The driver reads a doubled % as one.)
 _COPY_POSTGRES = _COPY.format(
-    "replace(conversation_id, '%', '%25')", "replace(customer_id, '%', '%25')", "created_at", "updated_at"
+    "replace(conversation_id, '%%', '%%25')", "replace(customer_id, '%%', '%%25')", "created_at", "updated_at"
 )
 
 _STEPS = (_one_row_a_conversation, _one_row_a_life)

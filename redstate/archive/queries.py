@@ -88,10 +88,16 @@ def check_row(row: ArchiveRow) -> None:
         InvalidId: an id is empty, too long or no text.
         InvalidInput: a moment or the version is out of range.
     """
-    _keys.check_id(row.conversation_id, "conversation id")
+    _check_id(row.conversation_id, "conversation id")
     if row.customer_id is not None:
-        _keys.check_id(row.customer_id, "customer id")
+        _check_id(row.customer_id, "customer id")
     check_numbers(row.created_us, row.updated_us, row.version, row.ended_us or 0)
+
+
+def _check_id(text: str, what: str) -> None:
+    # Nearly all ids are plain ASCII, where a character is a byte; the others are worth a closer look.
+    if not (type(text) is str and text.isascii() and 0 < len(text) <= _keys.MAX_ID_BYTES):
+        _keys.check_id(text, what)
 
 
 def check_numbers(*numbers: int) -> None:

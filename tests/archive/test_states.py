@@ -52,6 +52,7 @@ def archive(path: Path) -> Iterator[SqlArchive]:
 @pytest.fixture
 def database(path: Path, archive: SqlArchive) -> Iterator[sqlite3.Connection]:
     """The archive's file, past the archive."""
+    archive.open()
     connection = sqlite3.connect(path, isolation_level=None)
     yield connection
     connection.close()
@@ -160,7 +161,10 @@ def test_a_state_that_cannot_be_stored_leaves_the_old_one(archive: SqlArchive) -
 def test_the_table_is_the_one_that_is_documented(archive: SqlArchive, database: sqlite3.Connection) -> None:
     archive.save("c1", {"a": 1, "b": [True]}, customer_id="cust_9")
     columns = database.execute("PRAGMA table_info(conversation_state)").fetchall()
-    assert [column[1] for column in columns] == ["conversation_id", "customer_id", "state", "created_at", "updated_at"]
+    assert [column[1] for column in columns] == [
+        *("conversation_id", "customer_id", "state", "created_at", "updated_at"),
+        *("version", "ended_at", "reason", "cart", "workflow", "session", "schema_version", "record"),
+    ]
     (row,) = database.execute("SELECT conversation_id, customer_id, state, typeof(state) FROM conversation_state")
     assert (row[:2], json.loads(row[2]), row[3]) == (("c1", "cust_9"), {"a": 1, "b": [True]}, "text")
     assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -216,7 +220,7 @@ def test_files_that_cannot_be_archives_are_said(tmp_path: Path) -> None:
     junk.write_bytes(b"no database at all " * 100)
     for path, reason in ((tmp_path / "missing" / "x.db", "unopenable"), (tmp_path, "unopenable"), (junk, "damaged")):
         with pytest.raises(errors.ArchiveError) as caught:
-            SqlArchive(path)
+            SqlArchive(path).open()
         assert caught.value.reason == reason
         assert str(path) in caught.value.message and reason in caught.value.message
         assert isinstance(caught.value, errors.StoreError)
@@ -230,7 +234,8 @@ def test_files_that_cannot_be_archives_are_said(tmp_path: Path) -> None:
         ":memory:",
         "sqlite://",
         "sqlite:///:memory:",
-        "postgresql://h/d",
+        "mysql://h/d",
+        "postgresql+psycopg2://h/d",
         "sqlite+aiosqlite:///x.db",
         "://",
         None,
@@ -238,9 +243,16 @@ def test_files_that_cannot_be_archives_are_said(tmp_path: Path) -> None:
         b"x",
     ],
 )
-def test_what_names_no_file_of_sqlite_is_refused(url: Any) -> None:
+def test_what_names_no_database_is_refused(url: Any) -> None:
     with pytest.raises(errors.ConfigurationError):
         SqlArchive(url)
+
+
+def test_nothing_is_opened_before_the_first_use(path: Path) -> None:
+    with SqlArchive(path) as archive:
+        assert not path.exists()
+        archive.open()
+        assert path.exists()
 
 
 def test_a_timeout_that_cannot_be_is_refused(path: Path) -> None:
