@@ -103,6 +103,19 @@ TOLD: dict[str, list[str]] = {
         "The archive keeps call-2: the plug, shaking; opened_at is a datetime.",
         "The archive keeps call-3: the plug, shaking; opened_at is a datetime.",
     ],
+    "returning": [
+        "Welcome, ada.",
+        "I note: a kettle, cold.",
+        "(call-1 has left Redis for the archive)",
+        "Welcome back, ada.",
+        "It was about a kettle, cold; it ended.",
+        "a kettle is warm now.",
+        "[There is no such call]",
+        "The archive has call-1, solved, of ada.",
+        "The archive has call-2, ended, of ada.",
+        "On its way there: 0.",
+        "Ada is erased: 2 conversations, and the profile: True.",
+    ],
     "minimal_state": [
         "[catalogue has 14985 bytes, the limit is 8000]",
         "Tea number 7, Tea number 300",
@@ -184,6 +197,7 @@ def test_an_example_without_its_server_says_so_in_a_line(tmp_path: Path) -> None
     [
         ("state", "conversimple", "conversimple"),
         ("persistence", "sqlalchemy", "archive"),
+        ("returning", "sqlalchemy", "archive"),
     ],
 )
 def test_an_example_without_what_it_needs_says_so_in_a_line(name: str, module: str, extra: str, tmp_path: Path) -> None:
@@ -364,6 +378,11 @@ async def check_persistence(store: AsyncStore) -> None:
     assert (await store.load_state("call-3"))["tried"] == ["the plug", "shaking"]
 
 
+async def check_returning(store: AsyncStore) -> None:
+    assert await store.archive.list() == []
+    assert await store.customer("ada").all() == {}
+
+
 async def check_minimal_state(store: AsyncStore) -> None:
     state = await store.conversation("call-1").state.all()
     assert set(state) == {"childhood", "liked_ids", "youth"}
@@ -392,6 +411,7 @@ GOES_AT = {
     "customers": 5,
     "minimal_state": 4,
     "persistence": 3,
+    "returning": 3,
     "sessions": 5,
     "shop": 2,
     "state": 3,
