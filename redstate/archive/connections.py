@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 # What a put of 500 rows touches stays in memory, and pages that are changed over and over are moved from the log to
 # the file less often. Measured with ids in random order, three indexes, 600-byte states, batches of 500, two cores:
-# 43,000 rows/s became 57,000 to 60,000; half of that time is SQLite's commit. The log grows to 40 MB.
+# 43,000 rows/s became 51,000 to 62,000; half of that time is SQLite's commit. The log grows to 40 MB.
 _SQLITE_SETTINGS = ("PRAGMA synchronous=NORMAL", "PRAGMA cache_size=-16000", "PRAGMA wal_autocheckpoint=10000")
 
 

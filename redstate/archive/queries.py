@@ -64,7 +64,10 @@ def load(dialect: sql.Dialect) -> sql.Select[Any]:
 
 
 class Put(NamedTuple):
-    """Rows go past Core into the driver's executemany, which takes a third of the time."""
+    """Rows go past Core into the driver's executemany: Core's own took 10 microseconds a row longer (SQLite).
+
+    Measured: see ``connections`` for SQLite; PostgreSQL on a Unix socket takes 16,000 rows/s.
+    """
 
     statement: str
     values: Callable[[ArchiveRow], tuple[Any, ...]]

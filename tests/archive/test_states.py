@@ -313,7 +313,8 @@ def test_threads_of_two_processes_open_and_share_one_new_file(path: Path) -> Non
         assert all(archive.load(name) == {"turn": 9} for name in names)
 
 
-def test_a_forked_child_has_connections_of_its_own(archive: SqlArchive) -> None:
+def test_a_forked_child_has_connections_of_its_own(both: SqlArchive) -> None:
+    archive = both
     archive.save("parent", {"a": 1})
     child = os.fork()
     if child == 0:
