@@ -8,6 +8,8 @@
 -- @include clock
 local value = '0'
 if ARGV[2] >= now then
+  -- First a write that a full server takes. (No id is empty.)
+  redis.call('ZREM', KEYS[1], '')
   redis.call('ZADD', KEYS[1], now, ARGV[1])
   value = '1'
 end

@@ -30,7 +30,7 @@ from redstate.archive.threads import ArchiveThread, LoopArchive
 from redstate.calls import due, lifetime
 from redstate.calls.due import DONE, Claimed
 from redstate.calls.lifetime import Look
-from redstate.errors import ArchiveError, ConfigurationError, DataError, RedstateError
+from redstate.errors import ArchiveError, ConfigurationError, DataError, RedstateError, StoreFull
 
 if TYPE_CHECKING:
     from redstate.archive.sql import SqlArchive
@@ -217,7 +217,16 @@ class Sweeper:
     async def _merge(self, batch: _Batch, looks: dict[str, Look]) -> None:
         """Put into the customers' profiles what whoever ended the conversations has not."""
         owed = [row for one, row in batch.rows.items() if row.customer_id and b"m" not in looks[one].fields]
-        await self._each(self._merge_one, owed)
+
+        async def merge(row: ArchiveRow) -> None:
+            try:
+                await self._merge_one(row)
+            except StoreFull:
+                # It stays until others have made room.
+                self.figures.failures += 1
+                del batch.rows[row.conversation_id]
+
+        await self._each(merge, owed)
 
     async def _merge_one(self, row: ArchiveRow) -> None:
         assert row.customer_id is not None

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import servers
+from archive.conftest import postgres  # noqa: F401 - a fixture
 from contract.facade import COLOURS, Stores
 from nearcache_reads import Truth
 

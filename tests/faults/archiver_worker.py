@@ -1,0 +1,70 @@
+"""An archiver that kills itself with SIGKILL at a step of the way: argv is URL, prefix, archive, step.
+
+It says "begun" before it begins. A step is the name of a script, or "commit": it dies when the first call of that
+script, or the commit, is through; with a plus in front just before.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Any
+
+from redstate import AsyncStore
+from redstate._call import Query
+from redstate.archive.interface import ArchiveRow
+from redstate.archive.sql import SqlArchive
+from redstate.archive.sweeper import Sweeper
+
+
+class Mortal(SqlArchive):
+    """Dies beside a commit."""
+
+    step = ""
+
+    def put(self, rows: Any) -> None:
+        die_at("+commit", self.step)
+        super().put(rows)
+        die_at("commit", self.step)
+
+    def delete(self, conversation_id: str) -> bool:
+        die_at("+commit", self.step)
+        found = super().delete(conversation_id)
+        die_at("commit", self.step)
+        return found
+
+
+def die_at(step: str, wanted: str) -> None:
+    if step == wanted:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def main() -> None:
+    url, prefix, path, step = sys.argv[1:]
+    archive = Mortal(path)
+    archive.step = step
+    archive.open()
+    async with AsyncStore.from_url(url, key_prefix=prefix, archive=archive, tombstone_ttl=1.0) as store:
+        sweeper = Sweeper(store, batch=20, lease=1.0)
+        ask = sweeper._ask
+
+        async def mortal(call: Query[Any]) -> Any:
+            name = "" if call.script is None else call.script.name
+            die_at(f"+{name}", step)
+            reply = await ask(call)
+            die_at(name, step)
+            return reply
+
+        sweeper._ask = mortal
+        print("begun", flush=True)
+        await sweeper.run()
+
+
+def rows(path: str) -> list[ArchiveRow]:
+    """All that is in an archive."""
+    with SqlArchive(path) as archive:
+        return list(archive.rows())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
