@@ -11,6 +11,7 @@ from redstate._async.store import AsyncStore
 from redstate._async.typed import AsyncTypedConversation
 from redstate._async.workflow import AsyncWorkflowRun
 from redstate._codec import Limits, register
+from redstate._encryption import Encryption
 from redstate._settings import StoreOptions
 from redstate._sync.cache import Cache, CachedFunction
 from redstate._sync.cart import Cart
@@ -62,6 +63,7 @@ __all__ = [
     "CustomerConversation",
     "CustomerEvent",
     "CustomerWatch",
+    "Encryption",
     "Guard",
     "Limits",
     "NearCache",

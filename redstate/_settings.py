@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict
 
 from redstate import _keys
 from redstate._codec import Limits
+from redstate._encryption import Encryption
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.record import milliseconds
 from redstate.errors import ConfigurationError, InvalidTTL
@@ -33,6 +34,7 @@ class StoreOptions(TypedDict, total=False):
     near_cache_entries: int
     near_cache_bytes: int
     customer_sync: Literal["invalidate", "update"]
+    encryption: Encryption | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Settings:
         near_cache_bytes: about how many bytes these may take.
         customer_sync: what becomes of a customer in local memory when another process changes it: "invalidate" drops
             it, and the next read fetches it; "update" fetches it at once.
+        encryption: what values are encrypted, and the keys; nothing is by default.
     """
 
     key_prefix: str = "rs"
@@ -67,6 +70,7 @@ class Settings:
     near_cache_entries: int = 16_384
     near_cache_bytes: int = 67_108_864
     customer_sync: Literal["invalidate", "update"] = "invalidate"
+    encryption: Encryption | None = None
 
     def __post_init__(self) -> None:
         _keys.check_prefix(self.key_prefix)
@@ -84,6 +88,10 @@ class Settings:
             raise ConfigurationError("max_in_flight must be a positive int", next_step="Pass an int from 1")
         if self.customer_sync not in ("invalidate", "update"):
             raise ConfigurationError('customer_sync must be "invalidate" or "update"')
+        if self.encryption is not None and not isinstance(self.encryption, Encryption):
+            raise ConfigurationError(
+                "encryption must be a redstate.Encryption", next_step="Pass encryption=redstate.Encryption(keys)"
+            )
         _check_near_cache(self.max_staleness, self.near_cache_entries, self.near_cache_bytes)
 
     @classmethod
@@ -105,10 +113,12 @@ class Settings:
     def from_environment(cls, options: StoreOptions) -> Settings:
         """Settings from arguments; what they leave out comes from the environment.
 
-        REDSTATE_KEY_PREFIX, _TTL, _CUSTOMER_TTL, _TIMEOUT, _MAX_STALENESS, _NEAR_CACHE_ENTRIES, _NEAR_CACHE_BYTES.
+        REDSTATE_KEY_PREFIX, _TTL, _CUSTOMER_TTL, _TIMEOUT, _MAX_STALENESS, _NEAR_CACHE_ENTRIES, _NEAR_CACHE_BYTES,
+        _ENCRYPTION_KEYS and _ENCRYPTED_FIELDS (see :meth:`Encryption.from_environment`).
 
         Raises:
             ConfigurationError: a variable or an argument cannot work.
+            MissingExtra: there are keys, and ``cryptography`` is not installed.
         """
         found: dict[str, Any] = {}
         prefix = os.environ.get("REDSTATE_KEY_PREFIX")
@@ -124,6 +134,8 @@ class Settings:
             text = os.environ.get(variable)
             if text:
                 found[name] = _whole(variable, text)
+        if "encryption" not in options:
+            found["encryption"] = Encryption.from_environment()
         return cls.of({**found, **options})  # type: ignore[typeddict-item]  # names of options only
 
 
