@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from redstate import _keys
 from redstate._async.contention import AsyncContention
 from redstate._async.record import AsyncRecord
-from redstate._async.sealed import replace_sealed
+from redstate._async.sealed import append_sealed, replace_sealed
 from redstate._transactions import in_any_transaction, pending_of, transactions
 from redstate.calls import record as record_calls
 from redstate.calls import state as state_calls
@@ -168,7 +168,7 @@ class AsyncState(AsyncStateBase):
                 return await record.apply(call, op_id, expected_version)
         extended = state_calls.extended(codec, record.key, field, (item,))
         if alone:
-            return (await replace_sealed(record, field, extended, op_id, expected_version))[0]
+            return await append_sealed(record, field, extended, op_id, expected_version)
         await self._replace(field, extended, observe=False)
         return 0
 

@@ -76,6 +76,10 @@ class SealingCodec(Codec):
             sealed = binascii.a2b_base64(text, strict_mode=True)
         except ValueError:
             sealed = b""
+        # Of the last characters not every bit counts.
+        last = binascii.b2a_base64(sealed[-(len(sealed) % 3 or 3) :], newline=False)
+        if last != text[-4:] or not data.endswith(_TAIL):
+            sealed = b""
         opened = self.encryption.open(key_id, sealed, key, field if bound is None else bound)
         if opened is None:
             message = f"{field} of {key} holds a value that was not encrypted for it, or that was changed since"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from redstate._transactions import refuse_inside
 from redstate.calls import sealed as sealed_calls
 from redstate.calls import state as state_calls
 from redstate.calls.commit import Commit
-from redstate.errors import ConflictError, Rejected
+from redstate.errors import ConflictError, InvalidInput, WrongType
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ def replace_sealed(
         record: which.
         field: the state field.
         change: the new bytes and the result; called again where another writer came first.
-        op_id: as given to the change; a repeat gets the first version.
+        op_id: as given to the change.
         expected_version: as given.
 
     Returns:
@@ -49,25 +50,33 @@ def replace_sealed(
     contention = Contention(record.key, record.timeout)
     while contention.another():
         raw = record.read(state_calls.fetch(record.key, field), fresh=True)
-        commit = Commit().expect(where, raw)
+        new, result = change(raw)
         try:
-            new, result = change(raw)
-        except Rejected:
-            if op_id is not None or in_call():
-                # Perhaps the operation took effect long ago: its repeat gets the first result, not a judgement.
-                try:
-                    never = commit.set(where, "null").call(record.codec.limits, record.key)
-                    record.apply(never, op_id, _NEVER)
-                except ConflictError:
-                    pass
-            raise
-        try:
-            call = commit.set(where, new).call(record.codec.limits, record.key)
+            call = Commit().expect(where, raw).set(where, new).call(record.codec.limits, record.key)
             return record.apply(call, op_id, expected_version), result
         except ConflictError as conflict:
             if conflict.field is None:
                 raise
     raise AssertionError("another() ends by raising")
+
+
+def append_sealed(
+    record: Record,
+    field: str,
+    change: Callable[[bytes | None], tuple[bytes, None]],
+    op_id: str | None,
+    expected_version: int | None,
+) -> int:
+    """Append to a list. Arguments and errors as for ``replace_sealed``. Returns the record's new version."""
+    try:
+        return (replace_sealed(record, field, change, op_id, expected_version))[0]
+    except (InvalidInput, WrongType):
+        if op_id is not None or in_call():
+            # Perhaps the operation took effect long ago: its repeat gets the first result, not a judgement.
+            never = Commit().set(_keys.state_field(field), "null").call(record.codec.limits, record.key)
+            with contextlib.suppress(ConflictError):
+                return record.apply(never, op_id, _NEVER)
+        raise
 
 
 def reencrypt(record: Record) -> int:

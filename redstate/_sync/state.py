@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from redstate import _keys
 from redstate._sync.contention import Contention
 from redstate._sync.record import Record
-from redstate._sync.sealed import replace_sealed
+from redstate._sync.sealed import append_sealed, replace_sealed
 from redstate._transactions import in_any_transaction, pending_of, transactions
 from redstate.calls import record as record_calls
 from redstate.calls import state as state_calls
@@ -165,7 +165,7 @@ class State(LiveState):
                 return record.apply(call, op_id, expected_version)
         extended = state_calls.extended(codec, record.key, field, (item,))
         if alone:
-            return (replace_sealed(record, field, extended, op_id, expected_version))[0]
+            return append_sealed(record, field, extended, op_id, expected_version)
         self._replace(field, extended, observe=False)
         return 0
 

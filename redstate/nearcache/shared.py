@@ -73,8 +73,8 @@ class NearCache:
 
     It is shared by all stores of the process that were opened on the same address (as it is spelled), user, database
     and prefix, with the same ``encryption``; to each other, stores that do not share one are as two processes. Where
-    those that do differ in ``max_staleness``, each keeps its own; of ``near_cache_entries`` and ``near_cache_bytes`` the
-    largest hold.
+    those that do differ in ``max_staleness``, each keeps its own; of ``near_cache_entries`` and ``near_cache_bytes``
+    the largest hold.
     """
 
     __slots__ = ("_shared", "_user", "local")
