@@ -50,7 +50,7 @@ class Encryption:
         MissingExtra: ``cryptography`` is not installed (``redstate[encryption]``).
     """
 
-    __slots__ = ("_ciphers", "_keys", "current", "fields")
+    __slots__ = ("_ciphers", "_invalid_tag", "_keys", "current", "fields")
 
     current: str
     fields: frozenset[str] | None
@@ -67,7 +67,7 @@ class Encryption:
         if self.current not in self._keys:
             raise ConfigurationError("current names none of the keys", next_step="Pass the id of one of keys")
         self.fields = None if fields is None else _checked_fields(fields)
-        make = _aes_gcm()
+        make, self._invalid_tag = _aes_gcm()
 
         def cipher(key_id: str, record: str) -> AESGCM:
             # A key of its own for each record: random nonces of 96 bits are good for 2**32 values under one key.
@@ -147,12 +147,10 @@ class Encryption:
             sealed: what ``seal`` returned.
             record, field: as for ``seal``.
         """
-        from cryptography.exceptions import InvalidTag
-
         try:
             cipher = self._ciphers(key_id, record)
             return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _place(record, field))
-        except (InvalidTag, ValueError):  # ValueError: too short to be a nonce
+        except (self._invalid_tag, ValueError):  # ValueError: too short to be a nonce
             return None
 
 
@@ -164,8 +162,10 @@ def _place(record: str, field: str) -> bytes:
     return f"{record}\0{field}".encode()
 
 
-def _aes_gcm() -> Any:
+def _aes_gcm() -> tuple[Any, type[Exception]]:
+    """What makes a cipher of a key, and what it raises where a tag is not that of its text."""
     try:
+        from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError:
         raise MissingExtra(
@@ -173,7 +173,7 @@ def _aes_gcm() -> Any:
             next_step="Install redstate[encryption]",
             extra="encryption",
         ) from None
-    return AESGCM
+    return AESGCM, InvalidTag
 
 
 def _checked_id(key_id: Any) -> str:

@@ -78,7 +78,7 @@ class Codec:
         """The encoded value of what is stored: decrypted, where it is encrypted. Arguments and errors as ``decode``."""
         return data
 
-    def encode(self, value: Any, path: str, *, field: str | None = None, before: bytes | None = None) -> bytes:
+    def encode(self, value: Any, path: str, field: str | None = None, before: bytes | None = None) -> bytes:
         """Return a value as bytes.
 
         Args:

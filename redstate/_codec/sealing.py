@@ -46,7 +46,7 @@ class SealingCodec(Codec):
     def counts(self, name: str) -> bool:
         return not self.encryption.seals(name)
 
-    def encode(self, value: Any, path: str, *, field: str | None = None, before: bytes | None = None) -> bytes:
+    def encode(self, value: Any, path: str, field: str | None = None, before: bytes | None = None) -> bytes:
         data = super().encode(value, path)
         return self.stored(data, _keys.STATE + path if field is None else field, before)
 

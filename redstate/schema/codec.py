@@ -25,7 +25,7 @@ class SchemaCodec(Codec):
         super().__init__(codec.limits)
         self.schema = schema
 
-    def encode(self, value: Any, path: str, *, field: str | None = None, before: bytes | None = None) -> bytes:
+    def encode(self, value: Any, path: str, field: str | None = None, before: bytes | None = None) -> bytes:
         """Return a field's value as bytes, or, under the path ``field[]``, an item of its list.
 
         Raises:

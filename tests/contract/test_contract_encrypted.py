@@ -6,7 +6,6 @@ Left out is what counts the bytes that are stored. Races, which are of one colou
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from contract import (
     test_contract_state,
     test_contract_workflow,
 )
-from contract.facade import COLOURS, Stores
+from contract.facade import COLOURS
 
 import redstate
 
@@ -71,9 +70,5 @@ def colour(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def open_store(colour: str, contract_url: str, prefix: str) -> Iterator[Callable[..., Any]]:
-    stores = Stores(colour)
-    encryption = redstate.Encryption({"2026-11": bytes(range(32))})
-    options = {"key_prefix": prefix, "timeout": 20.0, "encryption": encryption}
-    yield lambda **given: stores.open(contract_url, **{**options, **given})
-    stores.close()
+def store_options() -> dict[str, Any]:
+    return {"encryption": redstate.Encryption({"2026-11": bytes(range(32))})}

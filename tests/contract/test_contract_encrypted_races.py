@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contract.test_contract_encrypted import contract_kind, open_store
+from contract.test_contract_encrypted import contract_kind, store_options
 from contract.test_contract_races import *  # noqa: F403 - every test of it
 from contract.test_contract_races import colour
 
-__all__ = ["colour", "contract_kind", "open_store"]
+__all__ = ["colour", "contract_kind", "store_options"]
