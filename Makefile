@@ -27,7 +27,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 # Dependency groups need pip 25.1, which no Python of today bundles everywhere.
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS),archive,postgres,schema,fast,metrics]' --group test --group lint
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS),archive,postgres,schema,fast,metrics,encryption]' --group test --group lint
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.bench: $(VENV)/.dev

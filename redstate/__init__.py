@@ -12,6 +12,7 @@ from redstate._async.store import AsyncStore
 from redstate._async.typed import AsyncTypedConversation
 from redstate._async.workflow import AsyncWorkflowRun
 from redstate._codec import Limits, register
+from redstate._encryption import Encryption
 from redstate._settings import StoreOptions
 from redstate._sync.archive import Archive
 from redstate._sync.cache import Cache, CachedFunction
@@ -74,6 +75,7 @@ __all__ = [
     "CustomerEvent",
     "CustomerExport",
     "CustomerWatch",
+    "Encryption",
     "EndedConversation",
     "Guard",
     "Limits",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from redstate import _keys
 from redstate._codec import Limits
+from redstate._encryption import Encryption
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.record import milliseconds
 from redstate.errors import ConfigurationError, InvalidTTL
@@ -43,6 +44,7 @@ class StoreOptions(TypedDict, total=False):
     idle: float
     tombstone_ttl: float
     merge: Merge | None
+    encryption: Encryption | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Settings:
         tombstone_ttl: seconds for which changes that come late are refused after a conversation has left for the
             archive; longer than any call of any process may be on its way.
         merge: makes what goes into the profile of an ended conversation's customer.
+        encryption: what values are encrypted, and the keys; nothing is by default.
     """
 
     key_prefix: str = "rs"
@@ -88,6 +91,7 @@ class Settings:
     idle: float = 1800.0
     tombstone_ttl: float = 60.0
     merge: Merge | None = None
+    encryption: Encryption | None = None
 
     def __post_init__(self) -> None:
         _keys.check_prefix(self.key_prefix)
@@ -105,6 +109,10 @@ class Settings:
             raise ConfigurationError("max_in_flight must be a positive int", next_step="Pass an int from 1")
         if self.customer_sync not in ("invalidate", "update"):
             raise ConfigurationError('customer_sync must be "invalidate" or "update"')
+        if self.encryption is not None and not isinstance(self.encryption, Encryption):
+            raise ConfigurationError(
+                "encryption must be a redstate.Encryption", next_step="Pass encryption=redstate.Encryption(keys)"
+            )
         _check_near_cache(self.max_staleness, self.near_cache_entries, self.near_cache_bytes)
         _check_seconds("idle", self.idle, 0.1)
         _check_seconds("tombstone_ttl", self.tombstone_ttl, 0.001)
@@ -136,10 +144,11 @@ class Settings:
         """Settings from arguments; what they leave out comes from the environment.
 
         REDSTATE_KEY_PREFIX, _TTL, _CUSTOMER_TTL, _TIMEOUT, _MAX_STALENESS, _NEAR_CACHE_ENTRIES, _NEAR_CACHE_BYTES,
-        _ARCHIVE, _IDLE, _TOMBSTONE_TTL.
+        _ARCHIVE, _IDLE, _TOMBSTONE_TTL; _ENCRYPTION_KEYS and _ENCRYPTED_FIELDS (:meth:`Encryption.from_environment`).
 
         Raises:
             ConfigurationError: a variable or an argument cannot work.
+            MissingExtra: there are keys, and ``cryptography`` is not installed.
         """
         found: dict[str, Any] = {}
         prefix = os.environ.get("REDSTATE_KEY_PREFIX")
@@ -158,6 +167,8 @@ class Settings:
             text = os.environ.get(variable)
             if text:
                 found[name] = _whole(variable, text)
+        if "encryption" not in options:
+            found["encryption"] = Encryption.from_environment()
         return cls.of({**found, **options})  # type: ignore[typeddict-item]  # names of options only
 
 

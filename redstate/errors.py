@@ -32,6 +32,7 @@ RedstateError
 ├── DataError                      what lies in the store cannot be used as it is
 │   ├── CorruptState               bytes that redstate did not write
 │   ├── UnknownType                a value of a class that this process has not imported
+│   ├── UnknownEncryptionKey       a value that is encrypted under a key that the store lacks
 │   └── SchemaMismatch             state that its schema cannot be made of; names the path inside it
 ├── StoreError                     the server could not do it; nothing was written
 │   ├── ServerUnavailable          absent, unreachable, or the connection broke
@@ -362,6 +363,15 @@ class UnknownType(DataError):
 
     advice = "Import the module that defines the class before reading"
     type_name: str
+
+
+class UnknownEncryptionKey(DataError):
+    """A stored value is encrypted under a key that the store lacks. Attributes: ``key_id``, ``key``, ``field``."""
+
+    advice = "Add the key of this id to the keys of redstate.Encryption, and open the store with it"
+    key_id: str
+    key: str
+    field: str
 
 
 class SchemaMismatch(DataError):

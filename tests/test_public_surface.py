@@ -165,6 +165,7 @@ def test_importing_redstate_does_not_import_what_only_some_need() -> None:
         "websockets",
         "prometheus_client",
         "pytest",
+        "cryptography",
     }
     assert not modules_after("import redstate") & heavy
 

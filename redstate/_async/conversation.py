@@ -6,6 +6,7 @@ from redstate._async.cart import AsyncCart
 from redstate._async.customer import AsyncCustomer
 from redstate._async.ending import AsyncEnding
 from redstate._async.record import AsyncRecord
+from redstate._async.sealed import reencrypt
 from redstate._async.session import AsyncSession
 from redstate._async.state import AsyncState
 from redstate._async.transaction import AsyncTransaction
@@ -224,6 +225,21 @@ class AsyncConversation:
             return await self._record.apply(record_calls.settle(self.key), op_id)
         except OperationMismatch:
             return True
+
+    async def reencrypt(self) -> int:
+        """Write every value of it that is not as the store encrypts now under the current key; one change, or none.
+
+        For values under an older key before that is taken away, and for those from before the store encrypted. Like
+        any change it gives the conversation a new version, and its full ``ttl``.
+
+        Returns:
+            how many values were written.
+
+        Raises:
+            UnknownEncryptionKey: a value is under a key that the store lacks; nothing was written.
+            ConfigurationError: the store has no ``encryption``, or the running code is in a transaction.
+        """
+        return await reencrypt(self._record)
 
     async def delete(self, *, op_id: str | None = None, expected_version: int | None = None) -> bool:
         """Delete it with all its state. Returns whether it existed.

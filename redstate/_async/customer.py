@@ -8,6 +8,7 @@ from typing import Any
 from redstate._async.contention import AsyncContention
 from redstate._async.dossier import AsyncDossier
 from redstate._async.record import AsyncRecord
+from redstate._async.sealed import reencrypt
 from redstate._async.state import AsyncState
 from redstate._async.watches import AsyncWatches
 from redstate._call import Mutation
@@ -291,6 +292,21 @@ class AsyncCustomer:
     async def ttl(self) -> float | None:
         """Seconds until it expires; None where it does not exist."""
         return await self._record.ask(record_calls.remaining(self.key))
+
+    async def reencrypt(self) -> int:
+        """Write every value of it that is not as the store encrypts now under the current key; one change, or none.
+
+        For values under an older key before that is taken away, and for those from before the store encrypted. Like
+        any change it gives the customer a new version, and its full ``ttl``.
+
+        Returns:
+            how many values were written.
+
+        Raises:
+            UnknownEncryptionKey: a value is under a key that the store lacks; nothing was written.
+            ConfigurationError: the store has no ``encryption``, or the running code is in a transaction.
+        """
+        return await reencrypt(self._record)
 
     async def delete(self, *, op_id: str | None = None, expected_version: int | None = None) -> bool:
         """Forget the customer: fields, conversations, marks and history. Returns whether it existed.

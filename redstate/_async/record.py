@@ -77,7 +77,7 @@ class AsyncRecord:
         self.key = key
         self.origin = (id(transport), key)
         self.scope = (*self.origin, False, "")
-        self.codec = codec
+        self.codec = codec.bound_to(key)
         self.ttl_ms = ttl_ms
         self._transport = transport
         self._writers = writers

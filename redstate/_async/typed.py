@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
+from redstate import _keys
 from redstate._async.contention import AsyncContention
 from redstate._async.conversation import AsyncConversation
 from redstate._async.record import AsyncRecord
+from redstate._async.sealed import replace_sealed
 from redstate._async.state import AsyncState
 from redstate._async.transaction import AsyncTransaction
 from redstate._call import Mutation
@@ -19,7 +21,7 @@ from redstate.calls import state as state_calls
 from redstate.calls.pending import Raw
 from redstate.calls.record import Snapshot
 from redstate.errors import ConflictError, InvalidValue, WrongType
-from redstate.schema.codec import SchemaCodec
+from redstate.schema.codec import SchemaCodec, schema_codec
 from redstate.schema.definition import Schema
 
 S = TypeVar("S")
@@ -75,17 +77,22 @@ class AsyncTypedState(AsyncState):
         record, codec = self._record, self._codec
         if codec.rule(field).adds:
             return await super().increment(field, by, op_id=op_id, expected_version=expected_version)
-        plain = state_calls.increment(codec, record.key, field, by)
+        state_calls.check_addend(field, by)
         pending = pending_of(record.scope)
+        if pending is None and not codec.counts(field):
+            summed = schema_calls.summed(codec, record.key, field, by, op_id)
+            return (await replace_sealed(record, field, summed, op_id, expected_version))[1]
         if pending is not None:
             raw = await self._fetch(field, observe=True)
             value = schema_calls.added(codec, record.key, field, raw, by)
-            pending.put(field, b"%d" % value)
+            pending.put(field, codec.stored(b"%d" % value, _keys.STATE + field))
             return value
+
+        plain = state_calls.increment(codec, record.key, field, by)
 
         def judged(raw: Raw) -> Mutation[int]:
             total = schema_calls.added(codec, record.key, field, raw, by)
-            held = state_calls.incremented(record.key, field, raw, 0)
+            held = state_calls.incremented(codec, record.key, field, raw, 0)
             return state_calls.increment(codec, record.key, field, total - held)
 
         return await self._judge(field, judged, plain, op_id, expected_version)
@@ -201,7 +208,7 @@ class AsyncTypedConversation(AsyncConversation, Generic[S]):
         for name in AsyncConversation.__slots__:
             setattr(self, name, getattr(plain, name))
         self.schema = schema
-        self._codec = SchemaCodec(schema, plain._record.codec)
+        self._codec = schema_codec(schema, plain._record.codec)
         self._state = AsyncTypedState(plain._record, self._codec)
 
     @property

@@ -15,9 +15,9 @@ import orjson
 from redstate._codec.classes import register
 from redstate._codec.limits import DEEPEST, WARN_AT, Limits
 from redstate._codec.pack import TAG, is_plain, pack
-from redstate._codec.refusals import Malformed, UnknownClass
+from redstate._codec.refusals import Malformed, Sealed, UnknownClass
 from redstate._codec.restore import restore
-from redstate.errors import CorruptState, DataError, TooLarge, UnknownType
+from redstate.errors import CorruptState, DataError, TooLarge, UnknownEncryptionKey, UnknownType
 
 __all__ = ["Codec", "Limits", "register"]
 
@@ -51,12 +51,42 @@ class Codec:
         self._max_bytes = limits.max_value_bytes
         self._near_bytes = int(WARN_AT * limits.max_value_bytes)
 
-    def encode(self, value: Any, path: str) -> bytes:
+    # What a store that encrypts does in another way; see SealingCodec.
+
+    def bound_to(self, key: str) -> Codec:
+        """The codec for values of a record: encrypted ones are only good there."""
+        return self
+
+    def splices(self, name: str) -> bool:
+        """Whether a script may append to a list in this state field."""
+        return True
+
+    def counts(self, name: str) -> bool:
+        """Whether a script may add to a whole number in this state field."""
+        return True
+
+    def stored(self, data: bytes, field: str, before: bytes | None = None) -> bytes:
+        """An encoded value as it is stored: encrypted, where the store encrypts it.
+
+        Args:
+            data: the encoded value.
+            field, before: as for ``encode``.
+        """
+        return data
+
+    def plain(self, data: bytes, *, key: str, field: str, bound: str | None = None) -> bytes:
+        """The encoded value of what is stored: decrypted, where it is encrypted. Arguments and errors as ``decode``."""
+        return data
+
+    def encode(self, value: Any, path: str, field: str | None = None, before: bytes | None = None) -> bytes:
         """Return a value as bytes.
 
         Args:
             value: what to store. No other thread may change it during the call.
-            path: what errors call the value, such as the name of its field.
+            path: what errors call the value: the name of its state field, unless ``field`` says otherwise.
+            field: the field of the hash that it is encrypted for, if it is; "" for what is never encrypted: an item
+                that a script puts into a value, or what is not stored. By default the state field ``path``.
+            before: what the field holds; encrypted anew, an equal value would not be seen to be equal.
 
         Raises:
             UnsupportedValue: something in it cannot be stored; ``path`` says where, such as ``cart[2].price``.
@@ -82,16 +112,18 @@ class Codec:
             raise TooLarge(message, path=path, limit=self._max_bytes, actual=size, unit="bytes")
         logger.warning("%s has %s bytes; values of more than %s are refused", path, f"{size:,}", f"{self._max_bytes:,}")
 
-    def decode(self, data: bytes, *, key: str, field: str) -> Any:
+    def decode(self, data: bytes, *, key: str, field: str, bound: str | None = None) -> Any:
         """Return the value that was encoded.
 
         Args:
             data: what encode() returned.
             key: the key in the store, for errors.
-            field: the field of the key, for errors.
+            field: the field of the key, for errors, and what an encrypted value is bound to.
+            bound: the field that it was encrypted for, where a script has copied it to another.
 
         Raises:
-            CorruptState: encode() does not write such bytes.
+            CorruptState: encode() does not write such bytes, or not for this field.
+            UnknownEncryptionKey: it is encrypted, under a key that this store does not have.
             UnknownType: the value's class is not known in this process; ``type_name`` names it.
         """
         try:
@@ -99,18 +131,24 @@ class Codec:
         except (MemoryError, RecursionError):
             raise  # the state of this process, not of the data
         except Exception as error:  # noqa: BLE001 - a user's class may raise anything while it is rebuilt
-            failure = _failure(error, key, field)
+            failure = self._failure(error, key, field)
         # Raised out here, so that no context carries the data into a report.
         raise failure
 
+    def _failure(self, error: Exception, key: str, field: str) -> DataError:
+        if isinstance(error, UnknownClass):
+            message = f"{field} of {key} needs {error.type_name}, which this process does not have"
+            return UnknownType(message, next_step=error.next_step, type_name=error.type_name, key=key, field=field)
+        if isinstance(error, Sealed) and self._unknown(error):
+            message = f"{field} of {key} is encrypted under {error.key_id}, a key that this store does not have"
+            return UnknownEncryptionKey(message, key_id=error.key_id, key=key, field=field)
+        reason = str(error) if isinstance(error, Malformed) else type(error).__name__
+        message = f"{field} of {key} holds bytes that redstate did not write ({reason})"
+        return CorruptState(message, key=key, field=field)
 
-def _failure(error: Exception, key: str, field: str) -> DataError:
-    if isinstance(error, UnknownClass):
-        message = f"{field} of {key} needs {error.type_name}, which this process does not have"
-        return UnknownType(message, next_step=error.next_step, type_name=error.type_name, key=key, field=field)
-    reason = str(error) if isinstance(error, Malformed) else type(error).__name__
-    message = f"{field} of {key} holds bytes that redstate did not write ({reason})"
-    return CorruptState(message, key=key, field=field)
+    def _unknown(self, error: Sealed) -> bool:
+        """Whether an encrypted value is under a key that there is not."""
+        return True
 
 
 def _dump_plain(value: Any) -> bytes | None:

@@ -57,6 +57,14 @@ class Malformed(Exception):
     """Bytes that this codec does not write."""
 
 
+class Sealed(Exception):
+    """An encrypted value. ``key_id`` names its key."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(key_id)
+        self.key_id = key_id
+
+
 class UnknownClass(Exception):
     """A stored class, or time zone, that this process does not have."""
 

@@ -8,7 +8,8 @@ from typing import Any
 from redstate._codec import classes, scalars
 from redstate._codec.limits import DEEPEST
 from redstate._codec.pack import TAG
-from redstate._codec.refusals import Malformed
+from redstate._codec.refusals import Malformed, Sealed
+from redstate._encryption import KEY_ID
 
 # In the innermost container there can be an Enum member whose value is tagged as well.
 LEVELS = DEEPEST + 2
@@ -20,6 +21,7 @@ def restore(node: Any, levels: int = LEVELS) -> Any:
     Raises:
         Malformed: pack() writes no such thing.
         UnknownClass: this process lacks a class or a time zone.
+        Sealed: it is encrypted.
         Exception: whatever a user's class raises while it is rebuilt, hashed or compared.
     """
     kind = type(node)
@@ -144,6 +146,14 @@ def _with_defaults(attributes: dict[str, Any], defaults: classes.Defaults) -> di
     return attributes
 
 
+def _sealed(content: list[Any], levels: int) -> Any:
+    match content:
+        # Only whole values are encrypted.
+        case [str(key_id), str()] if levels == LEVELS - 1 and KEY_ID.fullmatch(key_id):
+            raise Sealed(key_id)
+    raise Malformed("a malformed encrypted value")
+
+
 def _mapping(packed: Any, levels: int) -> dict[str, Any]:
     if type(packed) is not dict:
         raise Malformed("malformed attributes")
@@ -159,4 +169,5 @@ _REBUILDERS: dict[str, Callable[[list[Any], int], Any]] = {
     "namedtuple": _namedtuple,
     "dataclass": _dataclass,
     "model": _model,
+    "sealed": _sealed,
 }

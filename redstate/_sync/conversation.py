@@ -8,6 +8,7 @@ from redstate._sync.cart import Cart
 from redstate._sync.customer import Customer
 from redstate._sync.ending import Ending
 from redstate._sync.record import Record
+from redstate._sync.sealed import reencrypt
 from redstate._sync.session import Session
 from redstate._sync.state import State
 from redstate._sync.transaction import Transaction
@@ -225,6 +226,21 @@ class Conversation:
             return self._record.apply(record_calls.settle(self.key), op_id)
         except OperationMismatch:
             return True
+
+    def reencrypt(self) -> int:
+        """Write every value of it that is not as the store encrypts now under the current key; one change, or none.
+
+        For values under an older key before that is taken away, and for those from before the store encrypted. Like
+        any change it gives the conversation a new version, and its full ``ttl``.
+
+        Returns:
+            how many values were written.
+
+        Raises:
+            UnknownEncryptionKey: a value is under a key that the store lacks; nothing was written.
+            ConfigurationError: the store has no ``encryption``, or the running code is in a transaction.
+        """
+        return reencrypt(self._record)
 
     def delete(self, *, op_id: str | None = None, expected_version: int | None = None) -> bool:
         """Delete it with all its state. Returns whether it existed.

@@ -10,6 +10,7 @@ from redstate._call import Mutation
 from redstate._sync.contention import Contention
 from redstate._sync.dossier import Dossier
 from redstate._sync.record import Record
+from redstate._sync.sealed import reencrypt
 from redstate._sync.state import State
 from redstate._sync.watches import Watches
 from redstate.archive.dossier import CustomerErasure, CustomerExport
@@ -290,6 +291,21 @@ class Customer:
     def ttl(self) -> float | None:
         """Seconds until it expires; None where it does not exist."""
         return self._record.ask(record_calls.remaining(self.key))
+
+    def reencrypt(self) -> int:
+        """Write every value of it that is not as the store encrypts now under the current key; one change, or none.
+
+        For values under an older key before that is taken away, and for those from before the store encrypted. Like
+        any change it gives the customer a new version, and its full ``ttl``.
+
+        Returns:
+            how many values were written.
+
+        Raises:
+            UnknownEncryptionKey: a value is under a key that the store lacks; nothing was written.
+            ConfigurationError: the store has no ``encryption``, or the running code is in a transaction.
+        """
+        return reencrypt(self._record)
 
     def delete(self, *, op_id: str | None = None, expected_version: int | None = None) -> bool:
         """Forget the customer: fields, conversations, marks and history. Returns whether it existed.

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from redstate import _keys
 from redstate._sync.contention import Contention
 from redstate._sync.record import Record
+from redstate._sync.sealed import append_sealed, replace_sealed
 from redstate._transactions import in_any_transaction, pending_of, transactions
 from redstate.calls import record as record_calls
 from redstate.calls import state as state_calls
@@ -134,15 +135,19 @@ class State(LiveState):
         """Add a whole number to a field; an absent one counts as 0. Returns the new value.
 
         Raises:
-            WrongType: the field holds no whole number, or the sum would leave 64 bits.
+            WrongType: the field holds no whole number, or the sum would leave 64 bits; or it is encrypted, and there is
+                an ``op_id``.
         """
-        record = self._record
-        call = state_calls.increment(record.codec, record.key, field, by)
+        record, codec = self._record, self._record.codec
         pending = pending_of(record.scope)
-        if pending is None or op_id is not None or expected_version is not None:
-            return record.apply(call, op_id, expected_version)
-        value = state_calls.incremented(record.key, field, self._fetch(field, observe=True), by)
-        pending.put(field, b"%d" % value)
+        alone = pending is None or op_id is not None or expected_version is not None
+        if alone and codec.counts(field):
+            return record.apply(state_calls.increment(codec, record.key, field, by), op_id, expected_version)
+        counted = state_calls.counted(codec, record.key, field, by, op_id)
+        if alone or pending is None:
+            return (replace_sealed(record, field, counted, op_id, expected_version))[1]
+        new, value = counted(self._fetch(field, observe=True))
+        pending.put(field, new)
         return value
 
     def append(self, field: str, item: Any, *, op_id: str | None = None, expected_version: int | None = None) -> int:
@@ -152,11 +157,16 @@ class State(LiveState):
             WrongType: the field holds no list.
             TooLarge: the list would exceed the cap on a value's bytes.
         """
-        record = self._record
-        call = state_calls.extend(record.codec, record.key, field, (item,))
-        if pending_of(record.scope) is None or op_id is not None or expected_version is not None:
-            return record.apply(call, op_id, expected_version)
-        self._replace(field, state_calls.extended(record.codec, record.key, field, (item,)), observe=False)
+        record, codec = self._record, self._record.codec
+        alone = pending_of(record.scope) is None or op_id is not None or expected_version is not None
+        if codec.splices(field):
+            call = state_calls.extend(codec, record.key, field, (item,))
+            if alone:
+                return record.apply(call, op_id, expected_version)
+        extended = state_calls.extended(codec, record.key, field, (item,))
+        if alone:
+            return append_sealed(record, field, extended, op_id, expected_version)
+        self._replace(field, extended, observe=False)
         return 0
 
     def edit(self, field: str, change: Callable[[Any], Any], default: Any = None) -> Any:
@@ -297,7 +307,7 @@ class State(LiveState):
             return record.read(state_calls.fetch(record.key, field), fresh=fresh, min_version=min_version)
         if not pending.knows(field):
             pending.load(field, record.read(state_calls.fetch(record.key, field), fresh=True))
-        return pending.now(field, observe=observe)
+        return pending.now(field, observe=observe, codec=record.codec)
 
     def _all_raw(self, *, fresh: bool = False, min_version: int | None = None) -> Snapshot:
         """The record, its state as the running code's transaction sees it."""

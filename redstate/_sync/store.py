@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, Unpack, overload
 
 from redstate import _keys
 from redstate._call import Query
-from redstate._codec import Codec
+from redstate._codec.sealing import codec_for
 from redstate._discovery import Endpoint, endpoint_from_client, endpoint_from_url, open_server
 from redstate._settings import DEFAULT_STALENESS, Settings, StoreOptions, check_cart_limits, check_timeout
 from redstate._sync.archive import Archive
@@ -59,11 +59,12 @@ class Store:
     days), ``timeout`` (seconds that a call may take, retries included, 5), ``limits`` (caps on values and records),
     ``cart_limits`` (what a cart may hold), ``max_in_flight`` (calls under way at once before further ones wait),
     ``max_staleness`` (seconds that a read from local memory may be behind the server, 3; 0 has every read ask it),
-    ``near_cache_entries`` and ``near_cache_bytes`` (how much local memory holds) and ``customer_sync`` (whether a
+    ``near_cache_entries`` and ``near_cache_bytes`` (how much local memory holds), ``customer_sync`` (whether a
     customer in memory that another process changes is dropped, "invalidate", or fetched at once, "update"),
     ``archive`` (where conversations go when they have ended: a path, a database's URL, or a ``SqlArchive``), ``idle``
     (seconds without a sign of use after which one counts as abandoned, 1800), ``tombstone_ttl`` (seconds for which late
-    changes of one that was archived are refused, 60) and ``merge`` (what of it goes into its customer's profile).
+    changes of one that was archived are refused, 60), ``merge`` (what of it goes into its customer's profile) and
+    ``encryption`` (what values are encrypted, and the keys: :class:`redstate.Encryption`).
 
     Attributes:
         cache: values that any process can load again.
@@ -75,7 +76,7 @@ class Store:
         self._endpoint = endpoint
         self._settings = settings
         self._server = server
-        self._codec = Codec(settings.limits)
+        self._codec = codec_for(settings.limits, settings.encryption)
         self._writers = ThreadWriters()
         self._transport = SyncTransport(endpoint, settings.max_in_flight)
         forget_at_fork(self._writers)

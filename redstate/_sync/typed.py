@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
+from redstate import _keys
 from redstate._call import Mutation
 from redstate._codec import Codec
 from redstate._scope import in_call
 from redstate._sync.contention import Contention
 from redstate._sync.conversation import Conversation
 from redstate._sync.record import Record
+from redstate._sync.sealed import replace_sealed
 from redstate._sync.state import State
 from redstate._sync.transaction import Transaction
 from redstate._transactions import pending_of, refuse_inside
@@ -20,7 +22,7 @@ from redstate.calls import state as state_calls
 from redstate.calls.pending import Raw
 from redstate.calls.record import Snapshot
 from redstate.errors import ConflictError, InvalidValue, WrongType
-from redstate.schema.codec import SchemaCodec
+from redstate.schema.codec import SchemaCodec, schema_codec
 from redstate.schema.definition import Schema
 
 S = TypeVar("S")
@@ -76,17 +78,22 @@ class TypedState(State):
         record, codec = self._record, self._codec
         if codec.rule(field).adds:
             return super().increment(field, by, op_id=op_id, expected_version=expected_version)
-        plain = state_calls.increment(codec, record.key, field, by)
+        state_calls.check_addend(field, by)
         pending = pending_of(record.scope)
+        if pending is None and not codec.counts(field):
+            summed = schema_calls.summed(codec, record.key, field, by, op_id)
+            return (replace_sealed(record, field, summed, op_id, expected_version))[1]
         if pending is not None:
             raw = self._fetch(field, observe=True)
             value = schema_calls.added(codec, record.key, field, raw, by)
-            pending.put(field, b"%d" % value)
+            pending.put(field, codec.stored(b"%d" % value, _keys.STATE + field))
             return value
+
+        plain = state_calls.increment(codec, record.key, field, by)
 
         def judged(raw: Raw) -> Mutation[int]:
             total = schema_calls.added(codec, record.key, field, raw, by)
-            held = state_calls.incremented(record.key, field, raw, 0)
+            held = state_calls.incremented(codec, record.key, field, raw, 0)
             return state_calls.increment(codec, record.key, field, total - held)
 
         return self._judge(field, judged, plain, op_id, expected_version)
@@ -200,7 +207,7 @@ class TypedConversation(Conversation, Generic[S]):
         for name in Conversation.__slots__:
             setattr(self, name, getattr(plain, name))
         self.schema = schema
-        self._codec = SchemaCodec(schema, plain._record.codec)
+        self._codec = schema_codec(schema, plain._record.codec)
         self._state = TypedState(plain._record, self._codec)
 
     @property

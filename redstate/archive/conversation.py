@@ -30,8 +30,9 @@ class EndedConversation:
         reason: why it ended: "ended", "abandoned", or as given to ``end``; "saved" for a state that was saved by hand.
         schema_version: of its state; None without a schema.
         state: its fields, with the types that they had.
-        cart: ``lines`` by sku, and ``orders`` by id, as plain data; None without a cart.
-        workflows: by name: ``step``, ``status``, ``data``, as plain data.
+        cart: ``lines`` by sku, and ``orders`` by id with their lines: ``quantity``, and ``price`` and ``attributes``
+            where it has some; None without a cart.
+        workflows: by name: ``step``, ``status``, and in ``data`` what was collected.
         session: ``user_id``, ``username``, ``since_us`` and ``expires_us`` of who was logged in; None where nobody was.
     """
 
@@ -80,8 +81,8 @@ def ended_conversation(codec: Codec, key: str, row: ArchiveRow) -> EndedConversa
         row.reason,
         row.schema_version,
         state,
-        _plain(row.cart),
-        _plain(row.workflow) or {},
+        _cart(codec, key, _plain(row.cart)),
+        {name: _workflow(codec, key, name, one) for name, one in (_plain(row.workflow) or {}).items()},
         _plain(row.session),
     )
 
@@ -89,6 +90,23 @@ def ended_conversation(codec: Codec, key: str, row: ArchiveRow) -> EndedConversa
 def moment(us: int) -> datetime:
     """Microseconds since 1970 as a time, UTC."""
     return _EPOCH + timedelta(microseconds=us)
+
+
+def _cart(codec: Codec, key: str, cart: dict[str, Any] | None) -> dict[str, Any] | None:
+    if cart is None:
+        return None
+    for lines in (cart["lines"], *cart.get("orders", {}).values()):
+        for sku, line in lines.items():
+            if "attributes" in line:
+                encoded = orjson.dumps(line["attributes"])
+                line["attributes"] = codec.decode(encoded, key=key, field=_keys.ATTRIBUTES + sku)
+    return cart
+
+
+def _workflow(codec: Codec, key: str, name: str, found: dict[str, Any]) -> dict[str, Any]:
+    data = codec.decode(orjson.dumps(found["data"]), key=key, field=_keys.WORKFLOW_DATA + name)
+    # What is encrypted is more than what was collected.
+    return {**found, "data": data[0] if type(data) is list else data}
 
 
 def _plain(text: str | None) -> Any:

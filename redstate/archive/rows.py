@@ -140,10 +140,12 @@ def _workflows(key: str, fields: Mapping[bytes, bytes]) -> str | None:
             continue
         name = field[1:].decode("ascii", "replace")
         parts = _HEADER.match(header)
-        data = _json(key, "W" + name, fields.get(b"W" + field[1:], b"[{}]"))
-        if parts is None or type(data) is not list or not data:
-            raise _corrupt(key, "w" + name)
-        found[name] = {"step": parts[4].decode(), "status": _STATUS[parts[3]], "data": data[0]}
+        stored = _json(key, _keys.WORKFLOW_DATA + name, fields.get(b"W" + field[1:], b"[{}]"))
+        if parts is None or type(stored) not in (list, dict) or not stored:
+            raise _corrupt(key, _keys.WORKFLOW + name)
+        # A dict is encrypted, as a whole.
+        data = stored[0] if type(stored) is list else stored
+        found[name] = {"step": parts[4].decode(), "status": _STATUS[parts[3]], "data": data}
     return orjson.dumps(found).decode() if found else None
 
 

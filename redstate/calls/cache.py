@@ -217,13 +217,13 @@ def store(
     codec: Codec, key: str, token: str, value: Any, fresh_ms: int, stale_ms: int, marks: Mapping[str, str]
 ) -> Query[bool]:
     """Keep what was loaded under the lease of ``token``. Returns whether it was still in force."""
-    words = (*_STORE.evalsha, key, *_written(codec, token, value, fresh_ms, stale_ms, marks))
+    words = (*_STORE.evalsha, key, *_written(codec.bound_to(key), token, value, fresh_ms, stale_ms, marks))
     return Query(key, words, lambda reply: int(reply) == 1, script=_STORE)
 
 
 def assign(codec: Codec, key: str, token: str, value: Any, fresh_ms: int, marks: Mapping[str, str]) -> Query[None]:
     """Set the entry, whatever was there; ``token`` becomes its id."""
-    words = (*_SET.evalsha, key, *_written(codec, token, value, fresh_ms, 0, marks))
+    words = (*_SET.evalsha, key, *_written(codec.bound_to(key), token, value, fresh_ms, 0, marks))
     return Query(key, words, lambda reply: None, script=_SET)
 
 
@@ -231,7 +231,7 @@ def _written(
     codec: Codec, token: str, value: Any, fresh_ms: int, stale_ms: int, marks: Mapping[str, str]
 ) -> tuple[str, bytes, str, str, str]:
     tagged = ";".join(mark + tag for tag, mark in marks.items())
-    return token, codec.encode(value, "value"), str(fresh_ms), str(stale_ms), tagged
+    return token, codec.encode(value, "value", field=_VALUE), str(fresh_ms), str(stale_ms), tagged
 
 
 def release(key: str, token: str) -> Query[bool]:
@@ -322,7 +322,7 @@ def key_maker(
         # f(1), f(x=1) and a default of 1 are one call; the order of keywords says nothing.
         try:
             given = [_in_order(codec, one) for one in (list(bound.args), sorted(bound.kwargs.items()))]
-            arguments = codec.encode(given, f"{name}()")
+            arguments = codec.encode(given, f"{name}()", field="")
         except UnsupportedValue as error:
             if next(iter(signature.parameters), "") not in ("self", "cls"):
                 raise
@@ -337,9 +337,11 @@ def _in_order(codec: Codec, value: Any) -> Any:
     """An argument with its sets and dicts in an order that is the same in every process."""
     kind = type(value)
     if kind in (set, frozenset):
-        return (kind.__name__, sorted(codec.encode(_in_order(codec, one), "item") for one in value))
+        return (kind.__name__, sorted(codec.encode(_in_order(codec, one), "item", field="") for one in value))
     if kind is dict:
-        pairs = [(codec.encode(_in_order(codec, key), "key"), _in_order(codec, one)) for key, one in value.items()]
+        pairs = [
+            (codec.encode(_in_order(codec, key), "key", field=""), _in_order(codec, one)) for key, one in value.items()
+        ]
         return ("dict", sorted(pairs, key=lambda pair: pair[0]))
     if kind in (list, tuple):
         return kind(_in_order(codec, one) for one in value)

@@ -94,7 +94,8 @@ def line(codec: Codec, key: str, sku: str, parts: Parts, place: str | None = Non
     extra: Any = {}
     if attributes is not None:
         held_in = place or _keys.ATTRIBUTES + sku
-        extra = codec.decode(attributes, key=key, field=held_in)
+        # An order holds the very bytes that the line had.
+        extra = codec.decode(attributes, key=key, field=held_in, bound=_keys.ATTRIBUTES + sku)
         if type(extra) is not dict:
             raise CorruptState(f"Field {held_in!r} of {key} holds no attributes", key=key, field=held_in)
     return CartLine(sku, pieces, paid, time, extra)
@@ -120,7 +121,7 @@ def encoded_attributes(codec: Codec, sku: str, attributes: Mapping[str, Any]) ->
             path=path,
             value_type=type(attributes).__name__,
         )
-    return codec.encode(dict(attributes), path)
+    return codec.encode(dict(attributes), path, field=_keys.ATTRIBUTES + sku)
 
 
 def price_text(price: Decimal | int | str | float) -> str:

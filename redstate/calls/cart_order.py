@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -130,6 +130,22 @@ def no_order(key: str, op_id: str | None) -> RedstateError:
     return OperationMismatch(
         "The op_id was used before for another order, or the conversation was deleted since", key=key, op_id=op_id
     )
+
+
+def rewritten(key: str, placed: str, text: bytes, rewrite: Callable[[str, bytes], bytes]) -> bytes:
+    """An order, of the field ``placed``, with other bytes for the attributes of each line.
+
+    Args:
+        rewrite: takes a sku and its attributes, as they are stored.
+
+    Raises:
+        CorruptState: redstate does not write such an order.
+    """
+    parts = list(_netstrings(key, placed, text, 16))
+    for at in range(_PARTS - 1, len(parts), _PARTS):
+        if parts[at]:
+            parts[at] = rewrite(parts[at - _PARTS + 1].decode("utf-8", "replace"), parts[at])
+    return text[:16] + b"".join(b"%d:%b" % (len(part), part) for part in parts)
 
 
 def _placed(snapshot: Snapshot) -> dict[str, bytes]:

@@ -159,11 +159,19 @@ def change(codec: Codec, key: str, watch: CustomerWatch, now: Image) -> Customer
     if now.version == seen.version or 0 != now.version < seen.version:
         return None
     old, new = seen.snapshot(key), now.snapshot(key)
-    fresh = {name: raw for name, raw in new.state.items() if old.state.get(name) != raw}
+    fresh = {name: raw for name, raw in new.state.items() if not _same(codec, key, name, old.state.get(name), raw)}
     changed = everything(codec, key, new.with_state(fresh))
     watch.seen = now
     removed = tuple(name for name in old.state if name not in new.state)
     return CustomerChange(watch.customer_id, old.version, new.version, changed, removed)
+
+
+def _same(codec: Codec, key: str, name: str, old: bytes | None, new: bytes) -> bool:
+    """Whether a field holds what it did, perhaps encrypted anew."""
+    if old is None or old == new:
+        return old == new
+    before, now = (codec.plain(raw, key=key, field=_keys.STATE + name) for raw in (old, new))
+    return before == now
 
 
 def checked_callback(callback: Any, awaited: bool) -> None:
@@ -259,7 +267,7 @@ def note(codec: Codec, key: str, event: str, data: Mapping[str, Any]) -> Mutatio
     """Append an event to the history. Returns the new version."""
     if type(event) is not str or not event or len(event) > _keys.MAX_FIELD_BYTES:
         raise InvalidField("The event has no usable name", next_step="Pass a str of 1 to 256 characters")
-    encoded = codec.encode([event, dict(data)], event)
+    encoded = codec.encode([event, dict(data)], event, field=_keys.HISTORY)
     return Mutation(_NOTE, key, (str(MOST_EVENTS), str(_MOST_HISTORY_BYTES), encoded), version_of, _keys.HISTORY)
 
 
@@ -271,6 +279,16 @@ def history(codec: Codec, key: str, limit: int) -> Read[list[CustomerEvent]]:
         return [_event(codec, key, at, encoded) for at, encoded in reversed(_events(key, raw)[-limit:])]
 
     return one_field(key, _keys.HISTORY, parse)
+
+
+def rewritten_history(key: str, raw: bytes, rewrite: Callable[[bytes], bytes]) -> bytes:
+    """The history with other bytes for each event.
+
+    Raises:
+        CorruptState: it holds bytes that redstate did not write.
+    """
+    events = [(at, rewrite(encoded)) for at, encoded in _events(key, raw)]
+    return raw[:_COUNT] + b"".join(b"%016d%010d%b" % (at, len(encoded), encoded) for at, encoded in events)
 
 
 def checked_limit(limit: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from redstate import _keys
 from redstate._call import Mutation
-from redstate._codec import Limits
+from redstate._codec import Codec, Limits
 from redstate.calls.commit import Commit
 from redstate.errors import ConfigurationError, ConflictError
 
@@ -108,11 +108,12 @@ class Pending:
             if field.replays is not None:
                 field.observed = True
 
-    def now(self, name: str, *, observe: bool | None) -> Raw:
+    def now(self, name: str, *, observe: bool | None, codec: Codec) -> Raw:
         """The field as this transaction sees it; ``observe`` None: seen by the caller unless it is a container."""
         field = self._fields[name]
         if observe is None:
-            observe = field.now is None or field.now[:1] not in (b"[", b"{") or field.now.startswith(_TAGGED)
+            raw = b"" if field.now is None else codec.plain(field.now, key=self.key, field=_keys.STATE + name)
+            observe = raw[:1] not in (b"[", b"{") or raw.startswith(_TAGGED)
         # What the caller put there itself says nothing about other writers.
         field.observed = field.observed or (observe and field.replays is not None)
         return field.now

@@ -202,7 +202,7 @@ def changed(
     value = codec.decode(raw, key=key, field=_keys.STATE + name)
     steps = find(name, trail, value, strictly)
     result = change(value_at(value, steps))
-    return _reencoded(codec, value, name, raw), steps, result
+    return _reencoded(codec, key, value, name, raw), steps, result
 
 
 def value_at(value: Any, steps: Iterable[Step]) -> Any:
@@ -226,17 +226,18 @@ def changed_at(
             raise KeyError(name)
         value = codec.decode(raw, key=key, field=_keys.STATE + name)
         result = change(value_at(value, steps))
-        return _reencoded(codec, value, name, raw), result
+        return _reencoded(codec, key, value, name, raw), result
 
     return replay
 
 
-def _reencoded(codec: Codec, value: Any, name: str, before: bytes) -> bytes:
+def _reencoded(codec: Codec, key: str, value: Any, name: str, before: bytes) -> bytes:
     try:
-        return codec.encode(value, name)
+        return codec.encode(value, name, before=before)
     except TooLarge:
         # Appending is not counted in items: what grew past that cap can at least be made smaller again.
         smaller = _ROOMY.encode(value, name)
-        if len(smaller) >= len(before):
+        field = _keys.STATE + name
+        if len(smaller) >= len(codec.plain(before, key=key, field=field)):
             raise
-        return smaller
+        return codec.stored(smaller, field)

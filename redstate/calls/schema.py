@@ -108,7 +108,7 @@ def upgrade(codec: SchemaCodec, plain: Codec, key: str, stored: Stored) -> Commi
     for name in raws.keys() - state.keys():
         commit.delete(_keys.state_field(name))
     for name, value in state.items():
-        raw = (codec if name in schema.rules else plain).encode(value, name)
+        raw = (codec if name in schema.rules else plain).encode(value, name, before=raws.get(name))
         if raw != raws.get(name):
             commit.set(_keys.state_field(name), raw)
     return commit
@@ -128,11 +128,28 @@ def added(codec: SchemaCodec, key: str, name: str, raw: bytes | None, by: int) -
         InvalidValue: the schema does not take the sum.
         WrongType: the field holds no whole number, or the sum would leave 64 bits.
     """
-    total = state_calls.incremented(key, name, starting(codec, name, raw), by)
+    total = state_calls.incremented(codec, key, name, starting(codec, name, raw), by)
     judged = codec.rule(name).plain(total, name)
     if type(judged) is not int or not -(2**63) <= judged < 2**63:
         raise WrongType(f"Field {name!r} of {key} does not hold a whole number within 64 bits", key=key, field=name)
     return judged
+
+
+def summed(
+    codec: SchemaCodec, key: str, name: str, by: int, op_id: str | None
+) -> Callable[[bytes | None], tuple[bytes, int]]:
+    """What adding makes of an encrypted field's bytes: the new ones, and the new value. Errors as ``added``.
+
+    Raises:
+        UnsupportedValue, WrongType: as ``state_calls.counted``.
+    """
+    state_calls.counted(codec, key, name, by, op_id)
+
+    def replay(raw: bytes | None) -> tuple[bytes, int]:
+        value = added(codec, key, name, raw, by)
+        return codec.stored(b"%d" % value, _keys.STATE + name, raw), value
+
+    return replay
 
 
 def edited(

@@ -93,7 +93,7 @@ def login(
         _name(username, "username")
     _refuse_secrets(data, "session")
     user = {"user_id": user_id, "username": username, "data": dict(data)}
-    encoded = codec.encode(user, "session")
+    encoded = codec.encode(user, "session", field=_keys.USER)
     ttl_us, idle_us = microseconds("ttl", ttl), 0 if idle is None else microseconds("idle", idle)
 
     def parse(answer: bytes) -> SessionUser:

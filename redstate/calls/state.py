@@ -68,12 +68,11 @@ def remembered(codec: Codec, key: str, name: str, image: Image) -> Any:
     raw = image.fields.get(_keys.state_field(name).encode())
     if raw is None:
         return ABSENT  # not kept: there is no end to names of what is not there
-    if raw[:1] == b"[" or (raw[:1] == b"{" and not raw.startswith(_TAGGED)):
+    if raw[:1] == b"[" or (raw[:1] == b"{" and not raw.startswith(_TAGGED)) or name in image.values:
         return UNCACHED
     value = codec.decode(raw, key=key, field=_keys.STATE + name)
-    if type(value) not in _LASTING:
-        return UNCACHED
-    image.values[name] = value
+    # That a value can be changed is kept, too: only decoding tells, where it is encrypted.
+    image.values[name] = value = value if type(value) in _LASTING else UNCACHED
     return value
 
 
@@ -138,8 +137,26 @@ def delete(codec: Codec, key: str, names: tuple[str, ...]) -> Mutation[int]:
 
 
 def increment(codec: Codec, key: str, name: str, by: int) -> Mutation[int]:
-    """Add a whole number, exactly, within 64 bits. Returns the new value."""
+    """Add a whole number, exactly, within 64 bits. Returns the new value.
+
+    Raises:
+        WrongType: the field is encrypted, whatever it holds.
+    """
     field = _keys.state_field(name)
+    check_addend(name, by)
+    if not codec.counts(name):
+        raise _opaque(key, name)
+    cap = codec.limits.max_fields
+    args = (field, str(by), str(cap))
+    return Mutation(_INCREMENT, key, args, result_of, field, cap, effects.state_increment)
+
+
+def check_addend(name: str, by: Any) -> None:
+    """Refuse what cannot be added to a whole number.
+
+    Raises:
+        UnsupportedValue: it is no int of at most 64 bits.
+    """
     if type(by) is not int or not -_INT64 <= by < _INT64:
         raise UnsupportedValue(
             f"increment of {name!r} takes an int of at most 64 bits, not {type(by).__name__}",
@@ -147,9 +164,15 @@ def increment(codec: Codec, key: str, name: str, by: int) -> Mutation[int]:
             path=name,
             value_type=type(by).__name__,
         )
-    cap = codec.limits.max_fields
-    args = (field, str(by), str(cap))
-    return Mutation(_INCREMENT, key, args, result_of, field, cap, effects.state_increment)
+
+
+def _opaque(key: str, name: str) -> WrongType:
+    return WrongType(
+        f"Field {name!r} of {key} is encrypted, so the server cannot change it where it lies",
+        next_step="Use edit(), or leave the field out of those that are encrypted",
+        key=key,
+        field=name,
+    )
 
 
 def extend(codec: Codec, key: str, name: str, items: Iterable[Any], *, create: bool = True) -> Mutation[int]:
@@ -161,10 +184,15 @@ def extend(codec: Codec, key: str, name: str, items: Iterable[Any], *, create: b
         name: the state field.
         items: at least one.
         create: whether an absent field counts as an empty list; else it is refused.
+
+    Raises:
+        WrongType: the field is encrypted.
     """
     field = _keys.state_field(name)
     limits = codec.limits
-    encoded = b",".join([codec.encode(item, f"{name}[]") for item in items])
+    encoded = b",".join([codec.encode(item, f"{name}[]", field="") for item in items])
+    if not codec.splices(name):
+        raise _opaque(key, name)
     args = (
         field,
         encoded,
@@ -185,7 +213,7 @@ def edited(
     def replay(raw: bytes | None) -> tuple[bytes, Any]:
         old = copy.deepcopy(default) if raw is None else codec.decode(raw, key=key, field=_keys.STATE + name)
         new = change(old)
-        return codec.encode(new, name), new
+        return codec.encode(new, name, before=raw), new
 
     return replay
 
@@ -202,7 +230,27 @@ def extended(codec: Codec, key: str, name: str, items: Iterable[Any]) -> Callabl
     return replay
 
 
-def incremented(key: str, name: str, raw: bytes | None, by: int) -> int:
+def counted(
+    codec: Codec, key: str, name: str, by: int, op_id: str | None = None
+) -> Callable[[bytes | None], tuple[bytes, int]]:
+    """What incrementing makes of a field's bytes, where no script does it: the new ones, and the new value.
+
+    Raises:
+        UnsupportedValue: ``by`` is no whole number.
+        WrongType: the field is encrypted, and there is an ``op_id``: the first result would be kept beside it, plain.
+    """
+    check_addend(name, by)
+    if op_id is not None:
+        raise _opaque(key, name)
+
+    def replay(raw: bytes | None) -> tuple[bytes, int]:
+        value = incremented(codec, key, name, raw, by)
+        return codec.stored(b"%d" % value, _keys.STATE + name, raw), value
+
+    return replay
+
+
+def incremented(codec: Codec, key: str, name: str, raw: bytes | None, by: int) -> int:
     """What incrementing makes of a field's bytes, as the script does it.
 
     Raises:
@@ -210,6 +258,7 @@ def incremented(key: str, name: str, raw: bytes | None, by: int) -> int:
     """
     if raw is None:
         return by
+    raw = codec.plain(raw, key=key, field=_keys.STATE + name)
     if re.fullmatch(rb"-?\d{1,20}", raw) is None or not -_INT64 <= int(raw) + by < _INT64:
         wants = "a whole number that stays within 64 bits"
         raise WrongType(f"Field {name!r} of {key} does not hold {wants}", key=key, field=name)

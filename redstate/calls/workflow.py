@@ -171,7 +171,7 @@ def read(codec: Codec, key: str, workflow: Workflow) -> Read[Seen]:
 def change(codec: Codec, key: str, seen: Seen, move: Move) -> Mutation[str]:
     """Apply a move to what was seen, unless somebody was quicker. Returns the step."""
     name = seen.workflow.name
-    stored = codec.encode([move.data, move.trail, move.reason], name)
+    stored = codec.encode([move.data, move.trail, move.reason], name, field=_keys.WORKFLOW_DATA + name)
     timing = ("t" if move.timed else "") + ("" if move.limit_us is None else str(move.limit_us))
     return _mutation(codec, key, name, move.verb + move.state + move.step, (seen.revision, move.move, timing, stored))
 

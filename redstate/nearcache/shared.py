@@ -72,8 +72,9 @@ class NearCache:
     """The near cache as one store sees it. Obtained as ``store.nearcache``.
 
     It is shared by all stores of the process that were opened on the same address (as it is spelled), user, database
-    and prefix; to each other, stores that do not share one are as two processes. Where those that do differ in
-    ``max_staleness``, each keeps its own; of ``near_cache_entries`` and ``near_cache_bytes`` the largest hold.
+    and prefix, with the same ``encryption``; to each other, stores that do not share one are as two processes. Where
+    those that do differ in ``max_staleness``, each keeps its own; of ``near_cache_entries`` and ``near_cache_bytes``
+    the largest hold.
     """
 
     __slots__ = ("_shared", "_user", "local")
@@ -147,7 +148,8 @@ _all: dict[Identity, Shared] = {}
 
 def attach(endpoint: Endpoint, settings: Settings) -> NearCache:
     """The near cache for a store on that server, with those settings; to be detached when the store is closed."""
-    identity = (*endpoint.identity, settings.key_prefix)
+    # What is decrypted in memory is for stores with the same keys.
+    identity = (*endpoint.identity, settings.key_prefix, settings.encryption)
     with _lock:
         shared = _all.get(identity)
         if shared is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from redstate._codec import Codec
+from redstate._codec.sealing import SealingCodec
 from redstate.errors import InvalidValue
 from redstate.schema.definition import Schema
 from redstate.schema.fields import FieldRule
@@ -24,7 +25,7 @@ class SchemaCodec(Codec):
         super().__init__(codec.limits)
         self.schema = schema
 
-    def encode(self, value: Any, path: str) -> bytes:
+    def encode(self, value: Any, path: str, field: str | None = None, before: bytes | None = None) -> bytes:
         """Return a field's value as bytes, or, under the path ``field[]``, an item of its list.
 
         Raises:
@@ -34,8 +35,8 @@ class SchemaCodec(Codec):
         """
         rule = self.schema.rules.get(path)
         if rule is not None:
-            return super().encode(rule.plain(value, path), path)
-        return super().encode(self.rule(path.removesuffix("[]")).item(value, path), path)
+            return super().encode(rule.plain(value, path), path, field=field, before=before)
+        return super().encode(self.rule(path.removesuffix("[]")).item(value, path), path, field=field)
 
     def rule(self, name: str) -> FieldRule:
         """The rule of a field.
@@ -67,3 +68,16 @@ class SchemaCodec(Codec):
                 path=name,
                 expected="a value: the field is required",
             )
+
+
+class SealingSchemaCodec(SchemaCodec, SealingCodec):
+    """The same for a record whose store encrypts: what the schema made of a value is encrypted."""
+
+    def __init__(self, schema: Schema[Any], codec: SealingCodec) -> None:
+        SealingCodec.__init__(self, codec.limits, codec.encryption, codec.key)
+        self.schema = schema
+
+
+def schema_codec(schema: Schema[Any], codec: Codec) -> SchemaCodec:
+    """The codec of a record that is held to a schema; ``codec`` is the record's own."""
+    return SealingSchemaCodec(schema, codec) if isinstance(codec, SealingCodec) else SchemaCodec(schema, codec)

@@ -47,10 +47,18 @@ def colour(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def open_store(colour: str, contract_kind: str, contract_url: str, prefix: str) -> Iterator[Callable[..., Any]]:
+def store_options() -> dict[str, Any]:
+    """Options of every store; a module that runs tests of others once more, for other stores, has its own."""
+    return {}
+
+
+@pytest.fixture
+def open_store(
+    colour: str, contract_kind: str, contract_url: str, prefix: str, store_options: dict[str, Any]
+) -> Iterator[Callable[..., Any]]:
     """Opens stores of the colour under test, all with the test's own key prefix unless told otherwise."""
     stores = Stores(colour)
-    options = {"key_prefix": prefix, "timeout": 20.0}
+    options = {"key_prefix": prefix, "timeout": 20.0, **store_options}
     if contract_kind in (servers.FAKE, WITHOUT_COPIES):
         options["max_staleness"] = 0.0
     yield lambda **given: stores.open(contract_url, **{**options, **given})

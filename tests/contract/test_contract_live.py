@@ -34,14 +34,16 @@ class Twin:
 
 
 @pytest.fixture
-def run(contract_url: str, prefix: str, colour: str) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
+def run(
+    contract_url: str, prefix: str, colour: str, store_options: dict[str, Any]
+) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
     """A conversation of the colour, and what makes a plain value of its results."""
     if colour == "sync":
-        with Store.from_url(contract_url, key_prefix=prefix, timeout=20.0) as store:
+        with Store.from_url(contract_url, key_prefix=prefix, timeout=20.0, **store_options) as store:
             yield store.conversation("conv_123"), lambda value: getattr(value, "__redstate_plain__", lambda: value)()
         return
     with asyncio.Runner() as runner:
-        store = AsyncStore.from_url(contract_url, key_prefix=prefix, timeout=20.0)
+        store = AsyncStore.from_url(contract_url, key_prefix=prefix, timeout=20.0, **store_options)
 
         async def awaited(value: Any) -> Any:
             return await value if hasattr(value, "__await__") else value

@@ -13,6 +13,7 @@ from contract.conftest import (  # noqa: F401 - fixtures
     raw,
     record,
     store,
+    store_options,
 )
 
 
