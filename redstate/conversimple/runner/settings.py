@@ -12,11 +12,6 @@ from typing import Any
 from redstate._discovery import endpoint_from_url
 from redstate.errors import ConfigurationError
 
-# Exit statuses of a worker that could not start, after sysexits.h.
-UNAVAILABLE = 69  # the platform could not be reached
-CRASHED = 70
-CONFIGURATION = 78  # a setting that cannot work; trying again does not help
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerSettings:

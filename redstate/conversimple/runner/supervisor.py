@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from redstate._child import CONFIGURATION
 from redstate.conversimple.runner.backoff import Backoff
 from redstate.conversimple.runner.check import check_agents
 from redstate.conversimple.runner.events import Observer, WorkerEvent
 from redstate.conversimple.runner.process import WorkerProcess
-from redstate.conversimple.runner.settings import CONFIGURATION, RunnerSettings
+from redstate.conversimple.runner.settings import RunnerSettings
 from redstate.conversimple.runner.slot import Slot
 from redstate.errors import ConfigurationError
 
