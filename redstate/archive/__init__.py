@@ -14,7 +14,7 @@ from redstate.errors import MissingExtra
 
 if TYPE_CHECKING:
     from redstate.archive.sql import SqlArchive
-    from redstate.archive.sweeper import SweepFigures, Sweeper
+    from redstate.archive.sweeper import Sweeper, SweepFigures
 
 __all__ = ["ArchiveRow", "ArchivedConversation", "SqlArchive", "StateArchive", "SweepFigures", "Sweeper"]
 

@@ -88,4 +88,5 @@ def blocking_store(url: str | None, archive: str | None, **options: Any) -> Stor
 
 def _settings(archive: str | None, options: dict[str, Any]) -> Settings:
     given: Any = {name: value for name, value in options.items() if value is not None}
-    return Settings.from_environment({**given, "archive": named_archive(archive)})
+    given["archive"] = named_archive(archive)
+    return Settings.from_environment(given)

@@ -1,4 +1,4 @@
-"""A sweeper as a process: ``python -m redstate.archive.process``, as the runner starts it; ``redstate sweep`` runs it too.
+"""A sweeper as a process: ``python -m redstate.archive.process``, as the runner starts it, or ``redstate sweep``.
 
 Started by another process, its settings come as one JSON line on stdin, where no list of processes shows them. SIGTERM
 and SIGINT let the batches under way finish, and so does the end of stdin, so that it never outlives its parent. It may
@@ -15,7 +15,6 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from redstate import AsyncStore, Backlog, _logs
 from redstate._child import CONFIGURATION, CRASHED, Reports, loop_factory, stop_with_parent
@@ -23,7 +22,7 @@ from redstate._discovery import endpoint_from_url
 from redstate._named import named_merge
 from redstate._redaction import Redaction
 from redstate.archive.opening import async_store, named_archive, named_server, shown_archive
-from redstate.archive.sweeper import SweepFigures, Sweeper
+from redstate.archive.sweeper import Sweeper, SweepFigures
 from redstate.errors import ArchiveError, ConfigurationError, RedstateError, StoreError
 
 logger = logging.getLogger("redstate.archive")

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from redstate import __version__
+from redstate.cli.archive_commands import archive
 from redstate.errors import ConfigurationError, InvalidInput, RedstateError
 
 if find_spec("rich") is None:
@@ -221,6 +222,9 @@ def sweep(once: bool, as_json: bool, log_format: str | None, log_level: str, **s
     return command.run(
         SweepSettings(log_level=log_level.upper(), **settings), once=once, as_json=as_json, log_format=log_format
     )
+
+
+cli.add_command(archive)
 
 
 @cli.group()

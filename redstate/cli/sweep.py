@@ -19,7 +19,7 @@ from redstate._child import loop_factory
 from redstate._named import search_current_folder
 from redstate._redaction import Redaction
 from redstate.archive.process import SweepSettings, stop_by_signal, sweep_until_stopped
-from redstate.archive.sweeper import SweepFigures, Sweeper
+from redstate.archive.sweeper import Sweeper, SweepFigures
 from redstate.errors import RedstateError
 
 _DRAW_EVERY = 0.1

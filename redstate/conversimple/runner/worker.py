@@ -13,10 +13,10 @@ import signal
 import sys
 import threading
 
-from redstate.conversimple.runner import logs
-from redstate.conversimple.runner.discovery import discover
 from redstate._child import CONFIGURATION, CRASHED, UNAVAILABLE, loop_factory, stop_with_parent
 from redstate._redaction import Redaction
+from redstate.conversimple.runner import logs
+from redstate.conversimple.runner.discovery import discover
 from redstate.conversimple.runner.reports import EventForwarder, Reports
 from redstate.conversimple.runner.serving import PlatformUnreachable, Serving
 from redstate.conversimple.runner.settings import WorkerSettings
