@@ -59,7 +59,8 @@ def erase_customer(customer_id: str, *, archive: str | None, url: str | None, ye
         StoreError: the server or the database could not do it all; it can be called again.
     """
     _check(url, archive)
-    _ask(f"Erase the profile and all conversations of customer {printable(customer_id)} for good?", yes)
+    if not _agreed(f"Erase the profile and all conversations of customer {printable(customer_id)} for good?", yes):
+        return 1
     with blocking_store(url, archive) as store:
         done = store.customer(customer_id).erase()
     if as_json:
@@ -82,7 +83,8 @@ def erase_conversation(conversation_id: str, *, archive: str | None, url: str | 
         StoreError: the server or the database could not do it all; it can be called again.
     """
     _check(url, archive)
-    _ask(f"Erase conversation {printable(conversation_id)} for good?", yes)
+    if not _agreed(f"Erase conversation {printable(conversation_id)} for good?", yes):
+        return 1
     with blocking_store(url, archive) as store:
         # First the store: a sweeper that is on its way with it meets the tombstone, and clears up behind itself.
         here = store.conversation(conversation_id)._ending.erase()
@@ -107,12 +109,15 @@ def _check(url: str | None, archive: str | None) -> None:
     existing_archive(archive).close()
 
 
-def _ask(question: str, yes: bool) -> None:
+def _agreed(question: str, yes: bool) -> bool:
     if yes:
-        return
+        return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError("there is no terminal to ask on; pass --yes to erase without being asked")
-    click.confirm(question, abort=True, err=True)
+    agreed = click.confirm(question, err=True)
+    if not agreed:
+        click.echo("Nothing was erased.", err=True)
+    return agreed
 
 
 def _table(console: Console, found: list[ArchivedConversation]) -> None:
