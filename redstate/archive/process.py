@@ -160,7 +160,7 @@ async def _sweep(settings: SweepSettings, reports: Reports | None) -> int:
                 task.cancel()
             await asyncio.gather(*telling, return_exceptions=True)
         watch.tell_once()
-        logger.info("stopped; %d conversations were archived, %d of them abandoned", *watch.counted)
+        logger.info("stopped; archived: %d, of these abandoned: %d", *watch.counted)
     return 0
 
 
@@ -241,7 +241,7 @@ class _Watch:
                 await self._look()
                 lately = now[0] - archived, now[1] - abandoned
                 logger.info(
-                    "archived %d conversations, %d of them abandoned; %s", *lately, self._due(),
+                    "archived: %d, of these abandoned: %d; %s", *lately, self._due(),
                     extra={"event": "archived", "archived": lately[0], "abandoned": lately[1]},
                 )  # fmt: skip
                 archived, abandoned = now
@@ -255,8 +255,8 @@ class _Watch:
     def _due(self) -> str:
         backlog = self._backlog
         if backlog is None:
-            return "what is due now is not known"
-        return f"{backlog.due} are due" + (f", the first for {backlog.oldest:.0f} s" if backlog.due else "")
+            return "due: unknown"
+        return f"due: {backlog.due}" + (f", the first for {backlog.oldest:.0f} s" if backlog.due else "")
 
 
 if __name__ == "__main__":
