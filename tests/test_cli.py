@@ -211,7 +211,11 @@ def test_help_names_the_commands_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0
-    assert re.search(r"demo +Serve conversations.*\n +run +Serve the agents.*\n +workflow +Look at", done.stdout)
+    assert re.search(
+        r"archive +Look into.*\n +demo +Serve conversations.*\n +run +Serve the agents.*\n"
+        r" +sweep +Archive conversations.*\n +workflow +Look at",
+        done.stdout,
+    )
     assert done.stdout.endswith("\n[]\n")
 
 

@@ -15,7 +15,7 @@ from runner_harness import KEY, SERVED, Runner, alive, command_line, running, un
 from test_runner_metrics import base_url, samples
 from test_runner_supervisor import Observed, supervised
 
-from redstate import AsyncStore
+from redstate import AsyncStore, Store
 from redstate.archive import SqlArchive
 from redstate.conversimple.runner import Backoff, RestartFailed, RunnerSettings, WorkerEvent
 from redstate.conversimple.runner.figures import Figures
@@ -46,9 +46,11 @@ async def until(condition: Callable[[], Any], what: str, timeout: float = 30.0) 
     """Ask again until there is an answer."""
     try:
         async with asyncio.timeout(timeout):
-            while not (found := await asyncio.to_thread(condition)):
+            while True:
+                found = await asyncio.to_thread(condition)
+                if found:
+                    return found
                 await asyncio.sleep(0.02)
-            return found
     except TimeoutError:
         pytest.fail(f"not within {timeout:g} s: {what}")
 
@@ -123,7 +125,9 @@ def test_the_merge_function_of_the_agents_folder_makes_the_profile(url: str, pre
     folder = tmp_path / "agents"
     folder.mkdir()
     (folder / "desk.py").write_text((SERVED / "desk.py").read_text())
-    (folder / "profiles.py").write_text("def merge(ended, profile):\n    return {'calls': profile.get('calls', 0) + 1}\n")
+    (folder / "profiles.py").write_text(
+        "def merge(ended, profile):\n    return {'calls': profile.get('calls', 0) + 1}\n"
+    )
     path = tmp_path / "calls.db"
 
     async def scenario() -> None:
@@ -215,10 +219,8 @@ def test_with_no_sweep_there_is_no_sweeper_but_conversations_are_kept(url: str, 
             conv = await platform.start_conversation(registrations=1)
             await platform.call(conv.id, "who")
             await platform.end_conversation(conv.id)
-            async with AsyncStore.from_url(url, key_prefix=prefix, archive=path) as store:
-                async with asyncio.timeout(30):
-                    while (await store.archive.backlog()).due == 0:
-                        await asyncio.sleep(0.02)
+            with Store.from_url(url, key_prefix=prefix, archive=path) as store:
+                await until(lambda: store.archive.backlog().due == 1, "it has ended, and is kept")
             assert sweepers(runner) == []
             assert not [name for name, _ in await samples(await base_url(runner)) if "sweeper" in name]
 
@@ -285,7 +287,9 @@ def test_a_sweeper_that_cannot_be_replaced_goes_on(url: str, prefix: str, tmp_pa
             slot = supervisor._sweeper
             assert slot is not None
             merge.write_text("import nothing_of_that_name\n")
-            with pytest.raises(RestartFailed, match="the replacement of the sweeper did not get ready; the old sweeper"):
+            with pytest.raises(
+                RestartFailed, match="the replacement of the sweeper did not get ready; the old sweeper"
+            ):
                 await supervisor._replace(slot)
             assert alive(ready.pid)
             report = await next_report(observed)
