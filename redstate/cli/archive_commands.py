@@ -51,7 +51,7 @@ def archive() -> None:
     """Look into the archive: list, export, restore, erase."""
 
 
-@archive.command("list")
+@archive.command("list", short_help="List archived conversations.")
 @_time_options
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON Lines.")
@@ -66,7 +66,7 @@ def list_command(archive: str | None, limit: int, as_json: bool, **matching: Any
     return commands.list_conversations(archive, limit, as_json, **matching)
 
 
-@archive.command()
+@archive.command(short_help="Write archived conversations as JSON Lines.")
 @_time_options
 @click.option("--conversation", "conversation_id", metavar="ID", help="Only this one.")
 @click.option("-o", "--output", metavar="FILE", help="Write to this file; by default to standard output.")
@@ -82,7 +82,7 @@ def export(archive: str | None, output: str | None, **matching: Any) -> int:
     return commands.export(archive, output, **matching)
 
 
-@archive.command()
+@archive.command(short_help="Read JSON Lines back into the archive.")
 @click.argument("file", metavar="FILE|-")
 @click.option("--live", is_flag=True, help="Have them go on in the store, too, as if the callers were back.")
 @_archive_option
@@ -99,7 +99,7 @@ def restore(file: str, archive: str | None, live: bool, url: str | None) -> int:
     return commands.restore(archive, file, live=live, url=url)
 
 
-@archive.command()
+@archive.command(short_help="Erase a customer or a conversation for good.")
 @click.option("--customer", "customer_id", metavar="ID", help="This customer's profile, history and conversations.")
 @click.option("--conversation", "conversation_id", metavar="ID", help="This conversation.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -236,7 +236,7 @@ class Supervisor:
                 observer(event)
             except Exception:
                 # An observer is not worth a worker.
-                logger.exception("an observer failed at %r of process %d", kind, process.pid)
+                logger.exception("an observer failed at %r of worker %d", kind, process.number)
 
     async def _look_after(self) -> None:
         loop = asyncio.get_running_loop()
