@@ -138,7 +138,7 @@ class _Restored:
         if live:
             words += f" {self.resumed:,} go on in the store."
         if self.refused:
-            words += f" {self.refused:,} do not, as they were erased a short while ago; repeat it in a minute."
+            words += f" {self.refused:,} do not, as they were erased within the last ten minutes; repeat it later."
         return words
 
 
