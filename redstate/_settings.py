@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from redstate import _keys
 from redstate._codec import Limits
 from redstate._encryption import Encryption
+from redstate._named import named_merge
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.record import milliseconds
 from redstate.errors import ConfigurationError, InvalidTTL
@@ -144,7 +145,8 @@ class Settings:
         """Settings from arguments; what they leave out comes from the environment.
 
         REDSTATE_KEY_PREFIX, _TTL, _CUSTOMER_TTL, _TIMEOUT, _MAX_STALENESS, _NEAR_CACHE_ENTRIES, _NEAR_CACHE_BYTES,
-        _ARCHIVE, _IDLE, _TOMBSTONE_TTL; _ENCRYPTION_KEYS and _ENCRYPTED_FIELDS (:meth:`Encryption.from_environment`).
+        _ARCHIVE, _IDLE, _TOMBSTONE_TTL, _MERGE (the function as ``module:NAME``); _ENCRYPTION_KEYS and _ENCRYPTED_FIELDS
+        (:meth:`Encryption.from_environment`).
 
         Raises:
             ConfigurationError: a variable or an argument cannot work.
@@ -157,6 +159,9 @@ class Settings:
         archive = os.environ.get("REDSTATE_ARCHIVE")
         if archive:
             found["archive"] = archive
+        merge = os.environ.get("REDSTATE_MERGE")
+        if merge and "merge" not in options:
+            found["merge"] = named_merge(merge)
         for name in ("ttl", "customer_ttl", "timeout", "max_staleness", "idle", "tombstone_ttl"):
             variable = f"REDSTATE_{name.upper()}"
             text = os.environ.get(variable)

@@ -26,10 +26,11 @@ class SharedServer:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_server_from_the_environment() -> Iterator[None]:
-    """A developer's own server must never be found, let alone written to."""
+    """A developer's own server and archive must never be found, let alone written to."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("REDSTATE_URL", raising=False)
         patch.delenv("REDIS_URL", raising=False)
+        patch.delenv("REDSTATE_ARCHIVE", raising=False)
         yield
 
 

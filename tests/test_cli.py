@@ -111,8 +111,9 @@ def test_verify_of_damaged_data_names_the_damage_and_fails(
 ) -> None:
     conversation_id = f"{json.loads(kept.stdout)['run']}-00003"
     with Store.from_url(other_server, key_prefix=KEY_PREFIX) as store:
-        pages = store.conversation(conversation_id).state
-        pages.increment("pages")
+        # The demo's conversations have ended.
+        assert store.conversation(conversation_id).resume()
+        store.conversation(conversation_id).state.increment("pages")
         result = redstate("demo", "--verify", other_server)
     assert result.returncode == 1
     assert f"  {conversation_id}: field pages is 5, not 4\n" in result.stdout
@@ -211,7 +212,11 @@ def test_help_names_the_commands_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0
-    assert re.search(r"demo +Serve conversations.*\n +run +Serve the agents.*\n +workflow +Look at", done.stdout)
+    assert re.search(
+        r"archive +Look into.*\n +demo +Serve conversations.*\n +run +Serve the agents.*\n"
+        r" +sweep +Archive conversations.*\n +workflow +Look at",
+        done.stdout,
+    )
     assert done.stdout.endswith("\n[]\n")
 
 

@@ -14,14 +14,24 @@ from redstate.errors import MissingExtra
 
 if TYPE_CHECKING:
     from redstate.archive.sql import SqlArchive
+    from redstate.archive.sweeper import Sweeper, SweepFigures
 
-__all__ = ["ArchiveRow", "ArchivedConversation", "SqlArchive", "StateArchive"]
+__all__ = ["ArchiveRow", "ArchivedConversation", "SqlArchive", "StateArchive", "SweepFigures", "Sweeper"]
 
 
 def __getattr__(name: str) -> Any:
     # SQLAlchemy takes as long to import as all the rest: only who opens a database waits for it.
-    if name != "SqlArchive":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "SqlArchive":
+        return _sql_archive()
+    # These need the store, which needs this package.
+    if name in ("Sweeper", "SweepFigures"):
+        from redstate.archive import sweeper
+
+        return getattr(sweeper, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _sql_archive() -> type[SqlArchive]:
     if find_spec("sqlalchemy") is None:
         raise MissingExtra(
             "The SQL archive needs SQLAlchemy, which is not installed",

@@ -23,6 +23,9 @@ _LATEST = sql.select(sql.func.max(_c.created_at)).where(_SAME).scalar_subquery()
 LIVES = sql.select(*ROW).where(_SAME).order_by(_NEWEST_FIRST)
 FIND = LIVES.limit(1)
 HOLDS: sql.Select[tuple[Any]] = sql.select(sql.literal_column("1")).where(_SAME).limit(1)
+VERSIONS = sql.select(_c.conversation_id, _c.created_at, _c.version).where(
+    _c.conversation_id.in_(sql.bindparam("ids", type_=_c.conversation_id.type, expanding=True))
+)
 DELETE = sql.delete(conversations).where(_SAME)
 DELETE_OF = sql.delete(conversations).where(_c.customer_id == _ID)
 DELETE_ROW = DELETE.where(

@@ -125,6 +125,11 @@ class SqlArchive:
         values = {"id": _keys.check_id(conversation_id, "conversation id")}
         return [ArchiveRow(*row) for row in self._all(queries.LIVES, values)]
 
+    def versions(self, conversation_ids: Sequence[str]) -> dict[tuple[str, int], int]:
+        """The versions of all lives of some conversations, by id and ``created_us``; at most a few thousand ids."""
+        ids = sorted({_keys.check_id(one, "conversation id") for one in conversation_ids})
+        return {(one, created_us): version for one, created_us, version in self._all(queries.VERSIONS, {"ids": ids})}
+
     def list(
         self,
         *,

@@ -128,7 +128,11 @@ class Sweeper:
                     wait, pause = between(pause / 2, pause), min(pause * 2, _LONGEST_PAUSE)
                 await self._wait(wait)
         finally:
-            await self._archive.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """Let go of the thread for the archive; ``run`` does so itself."""
+        await self._archive.close()
 
     def stop(self) -> None:
         """Have ``run`` end after the batches that are under way."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,13 +13,17 @@ import orjson
 from redstate import _keys
 from redstate.archive.conversation import moment
 from redstate.archive.interface import ArchiveRow
-from redstate.errors import InvalidInput
+from redstate.errors import CorruptState, InvalidInput
 
 _JSON = ("state", "cart", "workflow", "session")
 
 
 def plain_of(row: ArchiveRow) -> dict[str, Any]:
-    """A row as plain data. Times are ISO 8601; ``record`` is what else brings the conversation back, in base64."""
+    """A row as plain data. Times are ISO 8601; ``record`` is what else brings the conversation back, in base64.
+
+    Raises:
+        CorruptState: a column that is to be JSON is none.
+    """
     return {
         "conversation_id": row.conversation_id,
         "customer_id": row.customer_id,
@@ -28,9 +33,22 @@ def plain_of(row: ArchiveRow) -> dict[str, Any]:
         "ended_at": None if row.ended_us is None else moment(row.ended_us).isoformat(),
         "reason": row.reason,
         "schema_version": row.schema_version,
-        **{name: None if (text := getattr(row, name)) is None else orjson.loads(text) for name in _JSON},
+        **{name: _parsed(row, name) for name in _JSON},
         "record": None if row.record is None else base64.b64encode(row.record).decode(),
     }
+
+
+def _parsed(row: ArchiveRow, name: str) -> Any:
+    text = getattr(row, name)
+    with contextlib.suppress(orjson.JSONDecodeError):
+        return None if text is None else orjson.loads(text)
+    # Raised out here, so that no context carries the values into a report.
+    raise CorruptState(
+        f"The archive's row of conversation {row.conversation_id!r} holds no JSON in {name}",
+        next_step="Inspect the row; mend or delete it to go on",
+        key=row.conversation_id,
+        field=name,
+    )
 
 
 def row_of_plain(plain: Any) -> ArchiveRow:

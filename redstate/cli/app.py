@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,33 @@ from typing import Any
 import click
 
 from redstate import __version__
+from redstate.cli.archive_commands import archive
 from redstate.errors import ConfigurationError, InvalidInput, RedstateError
 
 if find_spec("rich") is None:
     raise ModuleNotFoundError("rich is not installed", name="rich")
 
 _EPILOG = "Each option can come from the environment too, as REDSTATE_DEMO_WORKERS=8."
+_LOG_OPTIONS = (
+    click.option("--log-format", type=click.Choice(["json", "text"]), help="By default text on a terminal, else JSON."),
+    click.option(
+        "--log-level",
+        type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+        default="INFO",
+        show_default=True,
+    ),
+)
+_ARCHIVE_HELP = "An SQLite file's path, or a PostgreSQL URL; by default REDSTATE_ARCHIVE."
+_MERGE_HELP = "Makes what goes into customers' profiles; by default REDSTATE_MERGE."
+_IDLE_HELP = "Seconds of silence after which a conversation counts as abandoned; by default REDSTATE_IDLE, then 1800."
 _RUN_EPILOG = "Each option can come from the environment too, as REDSTATE_RUN_WORKERS=8."
+
+
+def _logged(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of what logs."""
+    for option in reversed(_LOG_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.group(context_settings={"auto_envvar_prefix": "REDSTATE", "help_option_names": ["-h", "--help"]})
@@ -104,13 +124,16 @@ def demo(
 )
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics, /healthz and /readyz here.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, metavar="HOST", help="The address for that.")
-@click.option("--log-format", type=click.Choice(["json", "text"]), help="By default text on a terminal, else JSON.")
 @click.option(
-    "--log-level",
-    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
-    default="INFO",
-    show_default=True,
+    "--archive",
+    envvar=["REDSTATE_RUN_ARCHIVE", "REDSTATE_ARCHIVE"],
+    metavar="PATH|URL",
+    help="Where conversations go when they have ended; by default REDSTATE_ARCHIVE, and nowhere without.",
 )
+@click.option("--idle", type=click.FloatRange(0.1), metavar="SECONDS", help=_IDLE_HELP)
+@click.option("--merge", metavar="MODULE:NAME", help=_MERGE_HELP)
+@click.option("--sweep/--no-sweep", default=True, help="With --no-sweep, 'redstate sweep' has to run elsewhere.")
+@_logged
 def run_agents(
     path: Path,
     url: str | None,
@@ -127,6 +150,7 @@ def run_agents(
     Finds agents as the SDK's dispatcher does: subclasses of redstate.conversimple.StatefulAgent that have an agent_id,
     in the folder's .py files and packages. A worker that crashes or hangs is replaced. SIGTERM and Ctrl-C let the calls
     in flight finish; a second Ctrl-C does not. SIGHUP replaces the workers one by one, with the code as it is then.
+    With an archive a further process archives what has ended, and ends what was abandoned.
     """
     if url is not None and embedded:
         raise click.UsageError("--url does not go with --embedded")
@@ -139,6 +163,68 @@ def run_agents(
         metrics=None if metrics_port is None else command.Metrics(metrics_host, metrics_port),
         log_format=log_format,
     )
+
+
+@cli.command(epilog="Each option can come from the environment too, as REDSTATE_SWEEP_BATCH=200.")
+@click.option("--url", metavar="URL", help="The server; by default REDSTATE_URL, then REDIS_URL.")
+@click.option(
+    "--archive", envvar=["REDSTATE_SWEEP_ARCHIVE", "REDSTATE_ARCHIVE"], metavar="PATH|URL", help=_ARCHIVE_HELP
+)
+@click.option("--idle", type=click.FloatRange(0.1), metavar="SECONDS", help=_IDLE_HELP)
+@click.option(
+    "--tombstone-ttl",
+    type=click.FloatRange(0.001),
+    metavar="SECONDS",
+    help="For how long late changes of an archived one are refused; by default REDSTATE_TOMBSTONE_TTL, then 60.",
+)
+@click.option("--merge", metavar="MODULE:NAME", help=_MERGE_HELP)
+@click.option(
+    "--batch", type=click.IntRange(1, 10_000), default=500, show_default=True, help="Conversations a transaction."
+)
+@click.option(
+    "--concurrency", type=click.IntRange(1, 256), default=8, show_default=True, help="Calls to the server at a time."
+)
+@click.option(
+    "--lease",
+    type=click.FloatRange(1, 3600),
+    default=60.0,
+    show_default=True,
+    help="Seconds after which others take over what this one has not finished.",
+)
+@click.option(
+    "--poll",
+    type=click.FloatRange(0.01, 3600),
+    default=0.5,
+    show_default=True,
+    help="Seconds between two looks where nothing is due.",
+)
+@click.option(
+    "--nice",
+    type=click.IntRange(0, 19),
+    default=10,
+    show_default=True,
+    help="How far it stands back behind other processes; 0 for not at all.",
+)
+@click.option("--once", is_flag=True, help="Archive what is due now, and end.")
+@click.option("--json", "as_json", is_flag=True, help="With --once, print what was done as JSON.")
+@_logged
+def sweep(once: bool, as_json: bool, log_format: str | None, log_level: str, **settings: Any) -> int:
+    """Archive conversations that have ended, and end abandoned ones.
+
+    Takes ended conversations from the server to the archive, and those that nobody has used for the idle time. It goes
+    on until SIGTERM or Ctrl-C. Any number may run at once, on any machines; 'redstate run --archive' starts one itself.
+    """
+    if as_json and not once:
+        raise click.UsageError("--json goes with --once")
+    from redstate.archive.process import SweepSettings
+    from redstate.cli import sweep as command
+
+    return command.run(
+        SweepSettings(log_level=log_level.upper(), **settings), once=once, as_json=as_json, log_format=log_format
+    )
+
+
+cli.add_command(archive)
 
 
 @cli.group()

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from redstate._redaction import Redaction
 from redstate.conversimple.runner import RestartFailed, RunnerSettings, Supervisor, logs
 from redstate.conversimple.runner.figures import Figures
 from redstate.conversimple.runner.narration import narrate
-from redstate.conversimple.runner.redaction import Redaction
 from redstate.embedded import EmbeddedServer
 
 logger = logging.getLogger("redstate.conversimple.runner")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 
 import click
 
-from redstate.errors import ConfigurationError, RedstateError
+from redstate._named import imported, module_and_name, search_current_folder
+from redstate.errors import ConfigurationError
 from redstate.workflow.definition import Workflow
 from redstate.workflow.diagram import mermaid
 from redstate.workflow.diagram_svg import svg
@@ -47,39 +46,12 @@ def find(target: str) -> Workflow:
     Raises:
         ConfigurationError: the module or the name is not there, or it names something else.
     """
-    module_name, _, name = target.partition(":")
-    if not all(part.isidentifier() for part in module_name.split(".")) or not name.isidentifier():
-        raise ConfigurationError(
-            f"{target!r} names no workflow", next_step="Write it as module:NAME, such as shop.flows:BOOKING"
-        )
-    module = _imported(module_name)
+    module_name, name = module_and_name(target, "workflow", "shop.flows:BOOKING")
+    search_current_folder()
+    module = imported(module_name)
     found = {key: value for key, value in vars(module).items() if isinstance(value, Workflow)}
     if name in found:
         return found[name]
     others = f"It has the workflows {', '.join(sorted(found))}" if found else "It has no workflow at all"
     what = f"{name} of {module_name} is no Workflow" if hasattr(module, name) else f"{module_name} has no {name}"
     raise ConfigurationError(what, next_step=others)
-
-
-def _imported(name: str) -> object:
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        return importlib.import_module(name)
-    except RedstateError:
-        raise
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise _failed(name, error) from error
-        raise ConfigurationError(
-            f"There is no module {error.name}", next_step="Run this in the folder that holds it, or install it"
-        ) from None
-    except Exception as error:  # the module is the user's: whatever it raises is told, not thrown
-        raise _failed(name, error) from error
-
-
-def _failed(name: str, error: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        f"{name} cannot be imported: {type(error).__name__}: {error}", next_step=f"Try: python -c 'import {name}'"
-    )

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from redstate._redaction import Redaction
 from redstate.conversimple._binding import Binding, bound
 from redstate.conversimple.runner.logs import JsonFormatter, TextFormatter
-from redstate.conversimple.runner.redaction import Redaction
 from redstate.conversimple.runner.reports import EventForwarder, Reports
 
 REDACTION = Redaction("key-0123456789", "key")

@@ -25,7 +25,11 @@ class WorkerEvent:
             - ``"ended"``: ``status`` as of ``subprocess``, ``reason`` (``"stopped"``, ``"replaced"``, ``"failed"``,
               ``"stalled"`` or ``"crashed"``), ``killed``.
             - ``"restarting"``: another one is started in ``pause`` seconds.
-        worker: its number, from 1.
+
+            Of the sweeper beside the workers come ``"sweeper_started"`` and so on, of the same kinds but ``"event"``.
+            Its ``"sweeper_report"`` has ``figures`` (the fields of ``SweepFigures``) and ``backlog`` (those of
+            ``Backlog``; None where that is not known now).
+        worker: its number, from 1; 0 for the sweeper.
         pid: its process id.
         data: the rest, as named above.
     """

@@ -19,7 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from redstate.conversimple.runner.figures import Figures, Snapshot
+from redstate.conversimple.runner.figures import Figures, Snapshot, Sweeping
 
 _HELP = {
     "conversations": "Conversations that the worker owns now.",
@@ -30,6 +30,18 @@ _HELP = {
     "claims": "Conversations claimed, take-overs among them.",
     "take_overs": "Conversations taken over from an owner that died or left.",
     "fenced": "Conversations lost to another owner while they were served.",
+}
+_SWEPT = {
+    "archived": "Conversations that left the store for the archive.",
+    "abandoned": "Archived conversations that nobody had ended.",
+    "erased": "Conversations taken out of the archive again, as they had been erased meanwhile.",
+    "corrupt": "Looks at conversations that cannot be read, and stay in the store.",
+    "failures": "Times that the server or the archive's database could not do it.",
+}
+_BACKLOG = {
+    "due": ("backlog", "Conversations that wait for a sweeper."),
+    "oldest": ("oldest_seconds", "For how long the first of these has waited."),
+    "conversations": ("conversations", "Conversations in the store, going on or not, until they are archived."),
 }
 
 
@@ -76,6 +88,20 @@ class _WorkerCollector(Collector):
         for (event, worker), count in sorted(numbers.events.items()):
             events.add_metric([event, str(worker)], count)
         yield events
+        if numbers.sweeping is not None:
+            yield from _sweeping(numbers.sweeping)
+
+
+def _sweeping(numbers: Sweeping) -> Iterable[Metric]:
+    yield GaugeMetricFamily("redstate_sweeper_ready", "Whether the sweeper is ready.", value=int(numbers.ready))
+    yield CounterMetricFamily(
+        "redstate_sweeper_restarts", "Restarts of the sweeper when it ended unasked.", value=numbers.restarts
+    )
+    for name, text in _SWEPT.items():
+        yield CounterMetricFamily(f"redstate_archive_{name}", text, value=numbers.totals.get(name, 0))
+    # Without an answer of the server there is none of these: a number of earlier would be taken for one of now.
+    for name, (metric, text) in _BACKLOG.items() if numbers.backlog is not None else ():
+        yield GaugeMetricFamily(f"redstate_archive_{metric}", text, value=(numbers.backlog or {})[name])
 
 
 def _statistics(numbers: Snapshot) -> Iterable[Metric]:

@@ -1,4 +1,4 @@
-"""Tells what happens to the workers, in the log."""
+"""Tells what happens to the workers and the sweeper, in the log."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ logger = logging.getLogger("redstate.conversimple.runner")
 def narrate(event: WorkerEvent) -> None:
     """Log an event of the supervisor's own; what workers log themselves is not repeated."""
     data = event.data
-    who = {"event": f"worker_{event.kind}", "worker": event.worker, "worker_pid": event.pid}
-    name = f"worker {event.worker} (pid {event.pid})"
-    match event.kind:
+    kind = event.kind.removeprefix("sweeper_")
+    if event.kind.startswith("sweeper_"):
+        who = {"event": event.kind, "sweeper_pid": event.pid}
+        short, work = "the sweeper", "sweep"
+    else:
+        who = {"event": f"worker_{kind}", "worker": event.worker, "worker_pid": event.pid}
+        short, work = f"worker {event.worker}", "serve"
+    name = f"{short} (pid {event.pid})"
+    match kind:
         case "started":
             logger.debug("%s starts", name, extra=who)
         case "ready":
             logger.info("%s is ready", name, extra=who)
         case "failed":
             words = ". ".join(filter(None, (data["message"], data["next_step"])))
-            logger.error("%s cannot serve: %s", name, words, extra=who)
+            logger.error("%s cannot %s: %s", name, work, words, extra=who)
         case "stalled":
             what = "has not reported" if data["ready"] else "has not got ready"
             logger.error("%s %s for %.1f s and is killed", name, what, data["seconds"], extra=who)
@@ -30,7 +36,7 @@ def narrate(event: WorkerEvent) -> None:
             level = logging.INFO if expected else logging.ERROR
             logger.log(level, "%s %s (%s)", name, _how(data["status"]), data["reason"], extra=who)
         case "restarting":
-            logger.info("worker %d is started again in %.2f s", event.worker, data["pause"], extra=who)
+            logger.info("%s is started again in %.2f s", short, data["pause"], extra=who)
 
 
 def _how(status: int) -> str:

@@ -1,4 +1,4 @@
-"""One worker's process, as the supervisor sees it."""
+"""A process that the supervisor has started, as it sees it."""
 
 from __future__ import annotations
 
@@ -17,26 +17,30 @@ from redstate.conversimple.runner.settings import RunnerSettings
 
 _LAST_REPORTS = 1.0  # seconds that what a dead worker reported has to be read
 
-Heard = Callable[["WorkerProcess", dict[str, Any]], None]
+Heard = Callable[[Any, dict[str, Any]], None]
 
 
-class WorkerProcess:
-    """A running worker. It must be made in the event loop.
+class ChildProcess:
+    """A running process that reports. It must be made in the event loop.
 
     Args:
-        settings: the runner's.
-        number: which worker it is, from 1.
-        heard: is called in the event loop with each report.
-        check: the worker only looks which agents there are.
+        module: what it runs.
+        number: which worker it is, from 1; 0 for any other process.
+        settings: the runner's: of its output and its environment.
+        line: what it is told, made of the file descriptor of its reports.
+        heard: is called in the event loop with the process and each report.
 
     Attributes:
+        number: as given.
         ended: the exit status, once it ended; after its last report was heard.
         ready_at, heard_at: when it got ready and when it last reported, in seconds of the loop's clock.
         reason: why it ends, if that is known: ``"stopped"``, ``"replaced"``, ``"failed"``, ``"stalled"``.
         killed: whether it had to be killed.
     """
 
-    def __init__(self, settings: RunnerSettings, number: int, heard: Heard, *, check: bool = False) -> None:
+    def __init__(
+        self, module: str, number: int, settings: RunnerSettings, line: Callable[[int], bytes], heard: Heard
+    ) -> None:
         self.number = number
         self._heard = heard
         self._loop = asyncio.get_running_loop()
@@ -49,13 +53,13 @@ class WorkerProcess:
         self.killed = False
         reports, its_end = os.pipe()
         try:
-            self._process = _start(settings, number, its_end)
+            self._process = _start(module, settings, number, its_end)
         except BaseException:
             os.close(reports)
             raise
         finally:
             os.close(its_end)
-        self._begin(reports, settings.for_worker(number, its_end, check=check).to_line())
+        self._begin(reports, line(its_end))
 
     @property
     def pid(self) -> int:
@@ -93,10 +97,10 @@ class WorkerProcess:
         await asyncio.shield(self.ended)
 
     def _begin(self, reports: int, line: bytes) -> None:
-        reader = threading.Thread(target=self._read, args=(reports,), name=f"worker-{self.number}-reports", daemon=True)
+        reader = threading.Thread(target=self._read, args=(reports,), name=f"child-{self.number}-reports", daemon=True)
         reader.start()
         # Popen's own wait, in a thread: asyncio's subprocesses can miss the end of one that is killed as it starts.
-        threading.Thread(target=self._wait, args=(reader,), name=f"worker-{self.number}-end", daemon=True).start()
+        threading.Thread(target=self._wait, args=(reader,), name=f"child-{self.number}-end", daemon=True).start()
         assert self._process.stdin is not None
         # One line fits the pipe; that a worker is dead already is found by its end.
         with contextlib.suppress(BrokenPipeError):
@@ -138,11 +142,28 @@ class WorkerProcess:
         self.ended.set_result(status)
 
 
-def _start(settings: RunnerSettings, number: int, report_fd: int) -> subprocess.Popen[bytes]:
+class WorkerProcess(ChildProcess):
+    """A running worker.
+
+    Args:
+        settings: the runner's.
+        number: which worker it is, from 1.
+        heard: is called in the event loop with the process and each report.
+        check: the worker only looks which agents there are.
+    """
+
+    def __init__(self, settings: RunnerSettings, number: int, heard: Heard, *, check: bool = False) -> None:
+        def line(report_fd: int) -> bytes:
+            return settings.for_worker(number, report_fd, check=check).to_line()
+
+        super().__init__("redstate.conversimple.runner.worker", number, settings, line, heard)
+
+
+def _start(module: str, settings: RunnerSettings, number: int, report_fd: int) -> subprocess.Popen[bytes]:
     # A process group of its own keeps the terminal's Ctrl-C away; -P keeps the current folder's modules away, until
     # the worker puts the agents' folder first. stdout takes what agents print.
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "redstate.conversimple.runner.worker"],
+    return subprocess.Popen(  # noqa: S603 - modules of ours only
+        [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         stdout=settings.output,
         stderr=settings.output,

@@ -12,11 +12,6 @@ from typing import Any
 from redstate._discovery import endpoint_from_url
 from redstate.errors import ConfigurationError
 
-# Exit statuses of a worker that could not start, after sysexits.h.
-UNAVAILABLE = 69  # the platform could not be reached
-CRASHED = 70
-CONFIGURATION = 78  # a setting that cannot work; trying again does not help
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerSettings:
@@ -35,6 +30,12 @@ class RunnerSettings:
         options: further keywords for the constructor of each agent; plain JSON.
         environment: variables that the workers have besides this process's. Each finds its number in
             ``REDSTATE_WORKER``; a restarted worker and a replacement keep it.
+        archive: where conversations go when they have ended, a path or URL, as ``REDSTATE_ARCHIVE`` of the workers; by
+            default that of the environment. With it there is a sweeper beside the workers.
+        idle: seconds of silence after which a conversation counts as abandoned, as ``REDSTATE_IDLE`` of the workers.
+        merge: the function that makes what goes into customers' profiles, as ``"module:name"``; ``REDSTATE_MERGE`` of
+            the workers.
+        sweep: whether there is that sweeper; else ``redstate sweep`` has to run elsewhere.
         grace: seconds that calls in flight have when a worker stops.
         stall_timeout: seconds without a report after which a worker is killed and replaced.
         start_timeout: seconds that a worker may take until it is ready.
@@ -52,6 +53,10 @@ class RunnerSettings:
     customer_id: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    archive: str | None = field(default=None, repr=False)
+    idle: float | None = None
+    merge: str | None = None
+    sweep: bool = True
     grace: float = 30.0
     stall_timeout: float = 10.0
     start_timeout: float = 60.0
@@ -75,6 +80,27 @@ class RunnerSettings:
         if self.workers < 1:
             raise ConfigurationError("the number of workers must be 1 or more")
         self._check_server()
+        self._check_archive()
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether there is to be a sweeper."""
+        return self.sweep and bool(self._archive)
+
+    @property
+    def _archive(self) -> str | None:
+        return self.archive or {**os.environ, **self.environment}.get("REDSTATE_ARCHIVE")
+
+    def _check_archive(self) -> None:
+        if self._archive:
+            from redstate.archive.opening import named_archive
+
+            named_archive(self._archive)
+        elif self.idle is not None or self.merge is not None:
+            raise ConfigurationError(
+                "conversations are kept in no archive, so that none counts as abandoned or is merged",
+                next_step="Set REDSTATE_ARCHIVE or pass --archive, or leave out --idle and --merge",
+            )
 
     def _check_server(self) -> None:
         given = {**os.environ, **self.environment}
@@ -88,9 +114,15 @@ class RunnerSettings:
         endpoint_from_url(url)
 
     def environment_of(self, number: int) -> dict[str, str]:
-        """Return the environment of the worker with this number."""
-        mine = {"REDSTATE_WORKER": str(number)} | ({"REDSTATE_URL": self.url} if self.url else {})
-        return {**os.environ, **self.environment, **mine}
+        """Return the environment of the worker with this number; of the sweeper for 0."""
+        mine = {
+            "REDSTATE_WORKER": str(number) if number else None,
+            "REDSTATE_URL": self.url,
+            "REDSTATE_ARCHIVE": self.archive,
+            "REDSTATE_IDLE": None if self.idle is None else str(self.idle),
+            "REDSTATE_MERGE": self.merge,
+        }
+        return {**os.environ, **self.environment, **{name: value for name, value in mine.items() if value is not None}}
 
     def for_worker(self, number: int, report_fd: int, *, check: bool = False) -> WorkerSettings:
         """Return what the worker with this number is told."""

@@ -1,4 +1,4 @@
-"""One numbered place among the workers, in which a process is kept."""
+"""One numbered place, in which a process is kept."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 
 from redstate.conversimple.runner.backoff import Backoff
-from redstate.conversimple.runner.process import WorkerProcess
+from redstate.conversimple.runner.process import ChildProcess
 
-Launch = Callable[[int, bool], WorkerProcess]
+Launch = Callable[[int, bool], ChildProcess]
 Tell = Callable[..., None]
 
 
@@ -17,10 +17,10 @@ _PATIENCE = 60.0
 
 
 class Slot:
-    """Keeps a worker running: restarts one that ended, and replaces one on demand.
+    """Keeps a process running: restarts one that ended, and replaces one on demand.
 
     Args:
-        number: the worker's number, from 1.
+        number: the worker's number, from 1; 0 for another process.
         launch: starts a process of the number; told whether it is a replacement.
         tell: is called with the process, the kind of event and its fields.
         backoff: the pauses before restarts.
@@ -36,10 +36,10 @@ class Slot:
         self._launch_process = launch
         self._tell = tell
         self._backoff = backoff
-        self.current: WorkerProcess | None = None
-        self.processes: list[WorkerProcess] = []
+        self.current: ChildProcess | None = None
+        self.processes: list[ChildProcess] = []
         self.ready = asyncio.Event()
-        self._heir: WorkerProcess | None = None
+        self._heir: ChildProcess | None = None
         self._replacing = asyncio.Lock()
         self._forgone = asyncio.Event()
         self._watches: set[asyncio.Task[None]] = set()
@@ -50,7 +50,7 @@ class Slot:
         """Start the first process."""
         self.current = self._launch(replacement=False)
 
-    def became_ready(self, process: WorkerProcess) -> None:
+    def became_ready(self, process: ChildProcess) -> None:
         """Take notice that a process is ready."""
         if process is self.current:
             self.ready.set()
@@ -70,7 +70,7 @@ class Slot:
                 return await self._until_ready()
             return await self._replace(old, patience)
 
-    async def _replace(self, old: WorkerProcess, patience: float) -> bool:
+    async def _replace(self, old: ChildProcess, patience: float) -> bool:
         if self._stopping:
             return False
         heir = self._heir = self._launch(replacement=True)
@@ -118,7 +118,7 @@ class Slot:
         for process in self.processes:
             process.kill("stopped")
 
-    def _launch(self, *, replacement: bool) -> WorkerProcess:
+    def _launch(self, *, replacement: bool) -> ChildProcess:
         process = self._launch_process(self.number, replacement)
         self.processes.append(process)
         watch = asyncio.create_task(self._watch(process))
@@ -126,7 +126,7 @@ class Slot:
         watch.add_done_callback(self._watches.discard)
         return process
 
-    async def _watch(self, process: WorkerProcess) -> None:
+    async def _watch(self, process: ChildProcess) -> None:
         status = await asyncio.shield(process.ended)
         self.processes.remove(process)
         reason = process.reason or "crashed"

@@ -1,4 +1,4 @@
-"""The supervisor: as many workers as wanted, always."""
+"""The supervisor: as many workers as wanted, always, and a sweeper beside them where there is an archive."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from redstate._child import CONFIGURATION
 from redstate.conversimple.runner.backoff import Backoff
 from redstate.conversimple.runner.check import check_agents
 from redstate.conversimple.runner.events import Observer, WorkerEvent
-from redstate.conversimple.runner.process import WorkerProcess
-from redstate.conversimple.runner.settings import CONFIGURATION, RunnerSettings
+from redstate.conversimple.runner.process import ChildProcess, WorkerProcess
+from redstate.conversimple.runner.settings import RunnerSettings
 from redstate.conversimple.runner.slot import Slot
+from redstate.conversimple.runner.sweeping import SWEEPER, SweeperProcess
 from redstate.errors import ConfigurationError
 
 logger = logging.getLogger("redstate.conversimple.runner")
@@ -25,11 +27,12 @@ _LOOK_EVERY = 0.25
 
 
 class RestartFailed(Exception):
-    """A replacement did not get ready, and the old worker goes on. Attributes: ``number``."""
+    """A replacement did not get ready, and the old one goes on. Attributes: ``number``, 0 for the sweeper."""
 
     def __init__(self, number: int) -> None:
         self.number = number
-        super().__init__(f"the replacement of worker {number} did not get ready; the old worker goes on")
+        kind, which = ("sweeper", "the sweeper") if number == SWEEPER else ("worker", f"worker {number}")
+        super().__init__(f"the replacement of {which} did not get ready; the old {kind} goes on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Supervisor:
         self._observers = observers
         self._backoff = backoff
         self._slots: list[Slot] = []
+        self._sweeper: Slot | None = None
         self._rolling = asyncio.Lock()
         self._stopped = asyncio.Event()
         self._care: asyncio.Task[None] | None = None
@@ -123,10 +127,12 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         self._hopeless = loop.create_future()
         self._slots = [Slot(number, self._launch, self._tell, self._backoff()) for number in range(1, self.wanted + 1)]
-        for slot in self._slots:
+        if self._settings.sweeps:
+            self._sweeper = Slot(SWEEPER, self._launch, self._tell, self._backoff())
+        for slot in self._kept:
             slot.start()
         self._care = asyncio.create_task(self._look_after())
-        ready = asyncio.ensure_future(asyncio.gather(*(slot.ready.wait() for slot in self._slots)))
+        ready = asyncio.ensure_future(asyncio.gather(*(slot.ready.wait() for slot in self._kept)))
         try:
             await asyncio.wait((ready, self._hopeless), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -149,20 +155,18 @@ class Supervisor:
         Raises:
             RestartFailed: the new one did not get ready; the old one goes on.
         """
-        slot = self._slots[number - 1]
-        if not await slot.replace(self._patience) and not self.stopping:
-            raise RestartFailed(number)
+        await self._replace(self._slots[number - 1])
 
     async def rolling_restart(self) -> None:
-        """Replace all workers, one after another; as many as wanted are ready all the time.
+        """Replace all workers and the sweeper, one after another; as many as wanted are ready all the time.
 
         Raises:
             RestartFailed: a new one did not get ready; the workers that are left go on as they are.
         """
         async with self._rolling:
-            for slot in self._slots:
+            for slot in self._kept:
                 if not self.stopping:
-                    await self.restart(slot.number)
+                    await self._replace(slot)
 
     async def stop(self) -> bool:
         """Have all workers drain, and kill those that take five seconds more than the grace period.
@@ -171,7 +175,7 @@ class Supervisor:
             Whether all ended in order: none had to be killed.
         """
         self.stopping = True
-        ends = await asyncio.gather(*(slot.stop(self._patience) for slot in self._slots))
+        ends = await asyncio.gather(*(slot.stop(self._patience) for slot in self._kept))
         if self._care is not None:
             self._care.cancel()
         self._stopped.set()
@@ -180,7 +184,7 @@ class Supervisor:
     def kill(self) -> None:
         """Kill all workers at once; ``stop()`` then returns when they have ended."""
         self.stopping = True
-        for slot in self._slots:
+        for slot in self._kept:
             slot.kill()
 
     async def wait(self) -> None:
@@ -193,21 +197,39 @@ class Supervisor:
     def _patience(self) -> float:
         return self._settings.grace + _LAST_RESORT
 
-    def _launch(self, number: int, replacement: bool) -> WorkerProcess:
-        process = WorkerProcess(self._settings, number, self._heard)
+    @property
+    def _kept(self) -> list[Slot]:
+        """The workers' places, and the sweeper's."""
+        return self._slots if self._sweeper is None else [*self._slots, self._sweeper]
+
+    async def _replace(self, slot: Slot) -> None:
+        if not await slot.replace(self._patience) and not self.stopping:
+            raise RestartFailed(slot.number)
+
+    def _launch(self, number: int, replacement: bool) -> ChildProcess:
+        process: ChildProcess
+        if number == SWEEPER:
+            process = SweeperProcess(self._settings, self._heard)
+        else:
+            process = WorkerProcess(self._settings, number, self._heard)
         self._tell(process, "started", replacement=replacement)
         return process
 
-    def _heard(self, process: WorkerProcess, report: dict[str, Any]) -> None:
+    def _heard(self, process: ChildProcess, report: dict[str, Any]) -> None:
         kind = report.pop("type")
         if kind == "ready":
-            self.agents = tuple(report["agents"])
-            self._slots[process.number - 1].became_ready(process)
+            if process.number == SWEEPER:
+                assert self._sweeper is not None
+                self._sweeper.became_ready(process)
+            else:
+                self.agents = tuple(report["agents"])
+                self._slots[process.number - 1].became_ready(process)
         elif kind == "failed" and report["status"] == CONFIGURATION and self._hopeless and not self._hopeless.done():
             self._hopeless.set_result(ConfigurationError(report["message"], next_step=report["next_step"]))
         self._tell(process, kind, **report)
 
-    def _tell(self, process: WorkerProcess, kind: str, /, **data: Any) -> None:
+    def _tell(self, process: ChildProcess, kind: str, /, **data: Any) -> None:
+        kind = f"sweeper_{kind}" if process.number == SWEEPER else kind
         event = WorkerEvent(kind, process.number, process.pid, data)
         for observer in self._observers:
             try:
@@ -223,11 +245,11 @@ class Supervisor:
             await asyncio.sleep(_LOOK_EVERY)
             # While this process stood still, reports waited in the pipes: they are read first.
             if loop.time() - self.looked_at < self._settings.stall_timeout / 2 + _LOOK_EVERY:
-                for slot in self._slots:
+                for slot in self._kept:
                     for process in slot.processes:
                         self._kill_if_stalled(process, loop.time())
 
-    def _kill_if_stalled(self, process: WorkerProcess, now: float) -> None:
+    def _kill_if_stalled(self, process: ChildProcess, now: float) -> None:
         settings = self._settings
         ready = process.ready_at is not None
         silent = now - (process.heard_at if ready else process.started_at)

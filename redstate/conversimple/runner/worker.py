@@ -7,22 +7,19 @@ end of stdin, so that it never outlives its parent, however that ends.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import importlib.util
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any
 
+from redstate._child import CONFIGURATION, CRASHED, UNAVAILABLE, loop_factory, stop_with_parent
+from redstate._redaction import Redaction
 from redstate.conversimple.runner import logs
 from redstate.conversimple.runner.discovery import discover
-from redstate.conversimple.runner.redaction import Redaction
 from redstate.conversimple.runner.reports import EventForwarder, Reports
 from redstate.conversimple.runner.serving import PlatformUnreachable, Serving
-from redstate.conversimple.runner.settings import CONFIGURATION, CRASHED, UNAVAILABLE, WorkerSettings
+from redstate.conversimple.runner.settings import WorkerSettings
 from redstate.errors import ConfigurationError, RedstateError
 
 logger = logging.getLogger("redstate.conversimple.runner")
@@ -68,23 +65,14 @@ def _work(settings: WorkerSettings, reports: Reports) -> int:
     # What the dispatcher says about the classes was said when they were checked.
     logging.getLogger("conversimple.dispatcher").setLevel(logging.ERROR)
     classes = discover(settings.path, settings.classes).agents
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_serve(Serving(classes, settings), settings, reports))
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if importlib.util.find_spec("uvloop") is None:
-        return None
-    import uvloop
-
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 async def _serve(serving: Serving, settings: WorkerSettings, reports: Reports) -> int:
     stop = asyncio.Event()
     _stop_by_signal(stop)
-    _stop_with_parent(stop, settings.grace + _LAST_RESORT)
+    stop_with_parent(stop.set, settings.grace + _LAST_RESORT)
     if not await _started(serving, stop):
         return 0
     reports.agents("ready", list(serving.agents))
@@ -147,27 +135,6 @@ def _stop_by_signal(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-
-
-def _stop_with_parent(stop: asyncio.Event, at_last: float) -> None:
-    """Stop when stdin ends, and within ``at_last`` seconds from then even if the event loop is stuck."""
-    loop = asyncio.get_running_loop()
-
-    def watch() -> None:
-        with contextlib.suppress(OSError):
-            while os.read(sys.stdin.fileno(), 4096):
-                pass
-        with contextlib.suppress(RuntimeError):  # the loop is closed already
-            loop.call_soon_threadsafe(stop.set)
-        timer = threading.Timer(at_last, _end)
-        timer.daemon = True
-        timer.start()
-
-    threading.Thread(target=watch, name="end-of-stdin", daemon=True).start()
-
-
-def _end(*_: Any) -> None:
-    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":
