@@ -145,8 +145,8 @@ class Settings:
         """Settings from arguments; what they leave out comes from the environment.
 
         REDSTATE_KEY_PREFIX, _TTL, _CUSTOMER_TTL, _TIMEOUT, _MAX_STALENESS, _NEAR_CACHE_ENTRIES, _NEAR_CACHE_BYTES,
-        _ARCHIVE, _IDLE, _TOMBSTONE_TTL, _MERGE (the function as ``module:NAME``); _ENCRYPTION_KEYS and _ENCRYPTED_FIELDS
-        (:meth:`Encryption.from_environment`).
+        _ARCHIVE, _IDLE, _TOMBSTONE_TTL, _MERGE (the function as ``module:NAME``); _ENCRYPTION_KEYS and
+        _ENCRYPTED_FIELDS (:meth:`Encryption.from_environment`).
 
         Raises:
             ConfigurationError: a variable or an argument cannot work.
