@@ -120,6 +120,8 @@ class Lifetime:
             found: bool = self._archive.run(lambda archive: archive.holds(conversation_id), _PATIENCE)
             return found
         except ArchiveError as error:
-            self._asks_again = time.monotonic() + _PAUSE
-            logger.warning("conversations begin without a look into the archive for %g s: %s", _PAUSE, error)
+            # Of those that asked at the same time one says so.
+            if time.monotonic() >= self._asks_again:
+                self._asks_again = time.monotonic() + _PAUSE
+                logger.warning("conversations begin without a look into the archive for %g s: %s", _PAUSE, error)
             return False
