@@ -12,7 +12,7 @@ from redstate.archive.conversation import EndedConversation, Merge, ended_conver
 from redstate.archive.rows import customer_of, fields_of, row_of
 from redstate.archive.threads import LoopArchive
 from redstate.calls import lifetime
-from redstate.errors import ConversationAbsent, ConversationEnded, DeadlineExceeded
+from redstate.errors import ArchiveError, ConversationAbsent, ConversationEnded, DeadlineExceeded
 
 _ATTEMPTS = 3
 
@@ -136,15 +136,18 @@ class AsyncEnding:
 
     async def _restore(self, deadline: int) -> bool:
         record = self._record
-        row: Any = None
-        if self._archive is not None:
-            row = await self._archive.run(lambda archive: archive.find(self._id))
-        if row is None:
-            return False
-        call = lifetime.restore(record.key, record.ttl_ms, deadline, row.version, fields_of(row))
-        verdict = await record.ask(call)
-        record.copies.forget(record.key)
-        return verdict != "erased"
+        for _ in range(_ATTEMPTS):
+            row: Any = None
+            if self._archive is not None:
+                row = await self._archive.run(lambda archive: archive.find(self._id))
+            if row is None:
+                return False
+            call = lifetime.restore(record.key, record.ttl_ms, deadline, row.version, fields_of(row))
+            verdict = await record.ask(call)
+            record.copies.forget(record.key)
+            if verdict != "stale":
+                return verdict != "erased"
+        raise ArchiveError("The archive has an older version than it took", path="", reason="older")
 
 
 async def merge_into(
