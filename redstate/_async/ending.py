@@ -71,11 +71,14 @@ class AsyncEnding:
     async def _follow_up(self, ended_us: int) -> None:
         """Do what comes after the end, once however often it is tried: the merge, and the word to an archiver."""
         record = self._record
-        customer_id = await self.merge()
-        if isinstance(record, AsyncKeptRecord):
-            if customer_id:
+        kept = isinstance(record, AsyncKeptRecord)
+        try:
+            if await self.merge() and kept:
                 await record.ask(lifetime.merged(record.key))
-            await record.life.due_at_once(self._id, ended_us)
+        finally:
+            # Also where the merge failed: an archiver tries again, or goes without.
+            if isinstance(record, AsyncKeptRecord):
+                await record.life.due_at_once(self._id, ended_us)
 
     async def merge(self) -> str | None:
         """Note the conversation in its customer's profile, once, as it is now. Returns whose it is."""

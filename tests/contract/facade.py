@@ -22,6 +22,7 @@ _HANDLES = (
     "AsyncCache",
     "AsyncWorkflowRun",
     "AsyncArchive",
+    "AsyncKeptRecord",
 )
 
 # What they are given is called again where another writer came first, so it is no coroutine function in either colour.

@@ -10,10 +10,10 @@ import pytest
 import servers
 from lifetime.lives import Lives
 
-from redstate import EndedConversation, Store, Workflow, errors
+from redstate import EndedConversation, Step, Store, Workflow, errors
 from redstate.testing.proxy import FaultProxy
 
-FLOW = Workflow("flow", steps={"one": ["two"], "two": []})
+FLOW = Workflow("flow", [Step("one", next="two"), Step("two", final=True)])
 
 
 def filled(store: Any, conversation_id: str = "c1", **options: Any) -> Any:
