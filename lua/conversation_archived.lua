@@ -14,7 +14,7 @@ if rec[1] == args[1] and rec[2] and #rec[2] == 17 then
   local version = now
   if rec[1] >= now then version = string.format('%.0f', rec[1] + 1) end
   call('DEL', KEYS[1])
-  call('HSET', KEYS[1], 'v', version, 'd', version, 'f', rec[2], 'x', now .. ' archived')
+  call('HSET', KEYS[1], 'v', version, 'd', version, 'f', rec[2], 'x', now .. ' archived ' .. args[1])
   call('PEXPIRE', KEYS[1], args[2])
   call('PUBLISH', KEYS[1], version)
   value = '1'

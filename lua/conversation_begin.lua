@@ -15,6 +15,7 @@ local value = 'there'
 if closed then
   value = 'ended'
 elseif not rec[1] then
+  -- @include may_keep
   if args[1] == '0' then
     value = 'absent'
   elseif args[1] < now then

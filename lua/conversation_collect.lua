@@ -16,6 +16,8 @@ if not rec[1] then
   value = {'gone', now}
 elseif #rec[1] ~= 16 or string.find(rec[1], '%D') or (closed and not rec[6]) then
   return redis.error_reply('RSCORRUPT version')
+elseif rec[5] and (#rec[5] ~= 16 or string.find(rec[5], '%D')) then
+  return redis.error_reply('RSCORRUPT use')
 elseif rec[3] == rec[1] and closed then
   -- What archiving has left, or erasure.
   value = {string.sub(rec[6], 18) == 'erased' and 'erased' or 'gone', now}
@@ -27,6 +29,8 @@ else
   if rec[5] and rec[5] > last then last = rec[5] end
   local due = string.format('%.0f', last + ARGV[1])
   if not closed and due > now then
+    -- Somebody without an archive may have given it an expiry.
+    call('PERSIST', KEYS[1])
     value = {'later', due}
   elseif rec[3] == rec[1] and rec[4] ~= rec[1] then
     call('DEL', KEYS[1])

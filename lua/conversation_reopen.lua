@@ -6,7 +6,7 @@
 -- ERRORS  RSCORRUPT
 -- COST    O(N) in the fields of the record
 local call, args = redis.call, ARGV
-local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'x')
+local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'x', 'b')
 -- @include fence
 local value
 if not rec[1] then
@@ -20,6 +20,8 @@ elseif not closed then
 else
   -- @include clock
   -- @include may_expire
+  -- It may have been written without an archive so far; what is on its way there is of the same life.
+  if args[1] == '-' and not rec[5] then call('HSET', KEYS[1], 'b', rec[1]) end
   if rec[1] >= now then now = string.format('%.0f', rec[1] + 1) end
   call('HSET', KEYS[1], 'v', now, 'f', now)
   call('HDEL', KEYS[1], 'x', 'm', 'F')

@@ -12,6 +12,9 @@ local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'x', 'F')
 local value = 'open'
 if closed and string.sub(rec[4] or '', 18) == 'erased' then
   value = 'erased'
+elseif closed and args[3] < (string.match(rec[4] or '', ' archived (%d+)$') or '') then
+  -- It was back, was changed and left once more since the archive was read.
+  value = 'stale'
 elseif not rec[1] or rec[1] == rec[3] then
   if args[2] < now then return redis.error_reply('RSDEADLINE passed') end
   -- @include may_expire

@@ -12,7 +12,7 @@ from redstate.archive.conversation import EndedConversation, Merge, ended_conver
 from redstate.archive.rows import customer_of, fields_of, row_of
 from redstate.archive.threads import LoopArchive
 from redstate.calls import lifetime
-from redstate.errors import ConversationAbsent, ConversationEnded, DeadlineExceeded
+from redstate.errors import ArchiveError, ConversationAbsent, ConversationEnded, DeadlineExceeded
 
 _ATTEMPTS = 3
 
@@ -71,11 +71,14 @@ class AsyncEnding:
     async def _follow_up(self, ended_us: int) -> None:
         """Do what comes after the end, once however often it is tried: the merge, and the word to an archiver."""
         record = self._record
-        customer_id = await self.merge()
-        if isinstance(record, AsyncKeptRecord):
-            if customer_id:
+        kept = isinstance(record, AsyncKeptRecord)
+        try:
+            if await self.merge() and kept:
                 await record.ask(lifetime.merged(record.key))
-            await record.life.due_at_once(self._id, ended_us)
+        finally:
+            # Also where the merge failed: an archiver tries again, or goes without.
+            if isinstance(record, AsyncKeptRecord):
+                await record.life.due_at_once(self._id, ended_us)
 
     async def merge(self) -> str | None:
         """Note the conversation in its customer's profile, once, as it is now. Returns whose it is."""
@@ -136,15 +139,18 @@ class AsyncEnding:
 
     async def _restore(self, deadline: int) -> bool:
         record = self._record
-        row: Any = None
-        if self._archive is not None:
-            row = await self._archive.run(lambda archive: archive.find(self._id))
-        if row is None:
-            return False
-        call = lifetime.restore(record.key, record.ttl_ms, deadline, row.version, fields_of(row))
-        verdict = await record.ask(call)
-        record.copies.forget(record.key)
-        return verdict != "erased"
+        for _ in range(_ATTEMPTS):
+            row: Any = None
+            if self._archive is not None:
+                row = await self._archive.run(lambda archive: archive.find(self._id))
+            if row is None:
+                return False
+            call = lifetime.restore(record.key, record.ttl_ms, deadline, row.version, fields_of(row))
+            verdict = await record.ask(call)
+            record.copies.forget(record.key)
+            if verdict != "stale":
+                return verdict != "erased"
+        raise ArchiveError("The archive has an older version than it took", path="", reason="older")
 
 
 async def merge_into(

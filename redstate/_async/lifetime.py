@@ -63,9 +63,7 @@ class AsyncLifetime:
         verdict = await self._record.ask(lifetime.begin(key, 0, customer_id))
         if verdict == "there":
             self.remember(conversation_id)
-        elif verdict == "ended":
-            raise ended(key)
-        else:
+        elif verdict != "ended":  # which the change finds out itself, unless it is a repeat that has its answer
             await self.begin(conversation_id, key, customer_id)
 
     async def begin(self, conversation_id: str, key: str, customer_id: str) -> bool:

@@ -13,7 +13,7 @@ from redstate.archive.conversation import EndedConversation, Merge, ended_conver
 from redstate.archive.rows import customer_of, fields_of, row_of
 from redstate.archive.threads import ThreadArchive
 from redstate.calls import lifetime
-from redstate.errors import ConversationAbsent, ConversationEnded, DeadlineExceeded
+from redstate.errors import ArchiveError, ConversationAbsent, ConversationEnded, DeadlineExceeded
 
 _ATTEMPTS = 3
 
@@ -72,11 +72,14 @@ class Ending:
     def _follow_up(self, ended_us: int) -> None:
         """Do what comes after the end, once however often it is tried: the merge, and the word to an archiver."""
         record = self._record
-        customer_id = self.merge()
-        if isinstance(record, KeptRecord):
-            if customer_id:
+        kept = isinstance(record, KeptRecord)
+        try:
+            if self.merge() and kept:
                 record.ask(lifetime.merged(record.key))
-            record.life.due_at_once(self._id, ended_us)
+        finally:
+            # Also where the merge failed: an archiver tries again, or goes without.
+            if isinstance(record, KeptRecord):
+                record.life.due_at_once(self._id, ended_us)
 
     def merge(self) -> str | None:
         """Note the conversation in its customer's profile, once, as it is now. Returns whose it is."""
@@ -137,15 +140,18 @@ class Ending:
 
     def _restore(self, deadline: int) -> bool:
         record = self._record
-        row: Any = None
-        if self._archive is not None:
-            row = self._archive.run(lambda archive: archive.find(self._id))
-        if row is None:
-            return False
-        call = lifetime.restore(record.key, record.ttl_ms, deadline, row.version, fields_of(row))
-        verdict = record.ask(call)
-        record.copies.forget(record.key)
-        return verdict != "erased"
+        for _ in range(_ATTEMPTS):
+            row: Any = None
+            if self._archive is not None:
+                row = self._archive.run(lambda archive: archive.find(self._id))
+            if row is None:
+                return False
+            call = lifetime.restore(record.key, record.ttl_ms, deadline, row.version, fields_of(row))
+            verdict = record.ask(call)
+            record.copies.forget(record.key)
+            if verdict != "stale":
+                return verdict != "erased"
+        raise ArchiveError("The archive has an older version than it took", path="", reason="older")
 
 
 def merge_into(customer: Customer, conversation_id: str, ended: EndedConversation | None, merge: Merge | None) -> bool:

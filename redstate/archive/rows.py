@@ -18,7 +18,7 @@ from redstate._codec import Codec
 from redstate.archive.interface import ArchiveRow
 from redstate.calls import cart_order
 from redstate.calls.record import Snapshot, snapshot_of
-from redstate.errors import CorruptState
+from redstate.errors import CorruptState, InvalidId
 
 # State has a column of its own; the rest concerns the life that ends here.
 _LEFT_OUT = frozenset(b"sudvfFxmngbijqQ")
@@ -99,7 +99,10 @@ def customer_of(codec: Codec, key: str, given: bytes | None, stated: bytes | Non
         return given.decode("utf-8", "replace")
     found = None if stated is None else codec.decode(stated, key=key, field=_keys.STATE + "customer_id")
     # An agent may keep anything in a field of that name.
-    return found if isinstance(found, str) and found else None
+    try:
+        return None if found is None else _keys.check_id(found, "customer id")
+    except InvalidId:
+        return None
 
 
 def _state(key: str, snapshot: Snapshot) -> str:
@@ -129,7 +132,7 @@ def _line(key: str, sku: str, quantity: bytes, price: bytes | None, attributes: 
     if price is not None:
         line["price"] = price.decode("ascii", "replace")
     if attributes is not None:
-        line["attributes"] = orjson.Fragment(attributes)
+        line["attributes"] = _json(key, _keys.ATTRIBUTES + sku, attributes)
     return line
 
 
@@ -156,13 +159,14 @@ def _session(key: str, fields: Mapping[bytes, bytes]) -> str | None:
         return None
     who = _json(key, _keys.USER, user)
     known = {name: who.get(name) for name in ("user_id", "username")} if type(who) is dict else {}
-    return orjson.dumps({**known, "since_us": int(times[32:48]), "expires_us": int(times[16:32])}).decode()
+    since, expires = _number(key, _keys.SESSION, times[32:48]), _number(key, _keys.SESSION, times[16:32])
+    return orjson.dumps({**known, "since_us": since, "expires_us": expires}).decode()
 
 
 def _packed(fields: Mapping[bytes, bytes]) -> Iterator[bytes]:
     """Each field behind the sizes of its name and its value."""
     for name, value in fields.items():
-        if name[0] not in _LEFT_OUT and not name.endswith(_ENDED_HOOK):
+        if name and name[0] not in _LEFT_OUT and not name.endswith(_ENDED_HOOK):
             yield b"%d,%d:%b%b" % (len(name), len(value), name, value)
 
 
@@ -189,7 +193,8 @@ def _json(key: str, field: str, encoded: bytes) -> Any:
 
 
 def _number(key: str, field: str, text: bytes) -> int:
-    if not text.isdigit():
+    # No number here has more digits than a version, and some are the database's whole numbers.
+    if not text.isdigit() or len(text) > 16:
         raise _corrupt(key, field)
     return int(text)
 

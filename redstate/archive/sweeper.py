@@ -25,12 +25,23 @@ from redstate._call import Query
 from redstate._jitter import between
 from redstate.archive.conversation import ended_conversation
 from redstate.archive.interface import ArchiveRow
+from redstate.archive.queries import check_row
 from redstate.archive.rows import row_of
 from redstate.archive.threads import ArchiveThread, LoopArchive
 from redstate.calls import due, lifetime
 from redstate.calls.due import DONE, Claimed
 from redstate.calls.lifetime import Look
-from redstate.errors import ArchiveError, ConfigurationError, DataError, RedstateError, StoreFull
+from redstate.errors import (
+    ArchiveError,
+    ConfigurationError,
+    DataError,
+    InvalidInput,
+    OutcomeUnknown,
+    RedstateError,
+    Rejected,
+    StoreError,
+    StoreFull,
+)
 
 if TYPE_CHECKING:
     from redstate.archive.sql import SqlArchive
@@ -197,17 +208,18 @@ class Sweeper:
         if isinstance(look, DataError):
             self._corrupt(batch, conversation_id, look)
         elif look.verdict == "take":
-            codec = self._store._codec
             try:
-                batch.rows[conversation_id] = row_of(codec, conversation_id, self._key(conversation_id), look.fields)
-            except DataError as error:
+                row = row_of(self._store._codec, conversation_id, self._key(conversation_id), look.fields)
+                check_row(row)
+                batch.rows[conversation_id] = row
+            except (DataError, InvalidInput) as error:
                 self._corrupt(batch, conversation_id, error)
         elif look.verdict == "erased":
             batch.erased.append(conversation_id)
         else:
             batch.words[conversation_id] = str(look.when) if look.verdict == "later" else DONE
 
-    def _corrupt(self, batch: _Batch, conversation_id: str, error: DataError) -> None:
+    def _corrupt(self, batch: _Batch, conversation_id: str, error: RedstateError) -> None:
         """Nothing is skipped and nothing overwritten: it stays until somebody has seen to it."""
         self.figures.corrupt += 1
         logger.error(
@@ -229,6 +241,10 @@ class Sweeper:
                 # It stays until others have made room.
                 self.figures.failures += 1
                 del batch.rows[row.conversation_id]
+            except (DataError, InvalidInput) as error:
+                # The conversation, or its customer, cannot be read; others must not wait for that.
+                self._corrupt(batch, row.conversation_id, error)
+                del batch.rows[row.conversation_id]
 
         await self._each(merge, owed)
 
@@ -241,10 +257,10 @@ class Sweeper:
             try:
                 await merge_into(customer, row.conversation_id, ended, merge)
                 return
-            except RedstateError:
+            except (StoreError, DataError, Rejected, OutcomeUnknown):
                 raise
             except Exception:
-                # The function is the user's. What it fails on must not keep the conversation here for ever.
+                # What it made cannot be stored, or it raised. The function is the user's. What it fails on must not keep the conversation here for ever.
                 logger.exception(
                     "merge failed for conversation %r; the profile gets no more than its end", row.conversation_id
                 )

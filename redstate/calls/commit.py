@@ -67,6 +67,11 @@ class Commit:
         self._words += ("t", field, "")
         return self
 
+    def anyhow(self) -> Commit:
+        """Also where the server's memory is full: it makes room. Returns this."""
+        self._words += ("f", "", "")
+        return self
+
     def nothing(self) -> Commit:
         """There turned out to be nothing to change, which is remembered under the operation's id. Returns this."""
         self._words += ("-", "", "")

@@ -55,7 +55,7 @@ def record_commit(args: Args, before: Fields, answer: bytes) -> Changed | None:
     for at in range(2, len(args), 3):
         verb, name, value = args[at], _bytes(args[at + 1]), _bytes(args[at + 2])
         there = name in before
-        if verb in ("=", "!") or (verb == "n" and there) or (verb == "d" and not there):
+        if verb in ("=", "!", "f") or (verb == "n" and there) or (verb == "d" and not there):
             continue
         if name in changed:
             return None  # named by two changes: the script takes care of it, not we

@@ -153,7 +153,7 @@ def reopen(key: str, ttl_ms: int) -> Query[Reopened]:
 
 def restore(
     key: str, ttl_ms: int, deadline_us: int, version: int, fields: Mapping[bytes, bytes]
-) -> Query[Literal["restored", "open", "erased"]]:
+) -> Query[Literal["restored", "open", "erased", "stale"]]:
     """Put a conversation back that was archived, unless there is one.
 
     Args:

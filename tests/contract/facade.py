@@ -21,6 +21,8 @@ _HANDLES = (
     "AsyncSession",
     "AsyncCache",
     "AsyncWorkflowRun",
+    "AsyncArchive",
+    "AsyncKeptRecord",
 )
 
 # What they are given is called again where another writer came first, so it is no coroutine function in either colour.
@@ -51,7 +53,13 @@ class Driven:
     def _finished(self, value: Any) -> Any:
         if inspect.iscoroutine(value):
             value = self._runner.run(value)
+        elif inspect.isasyncgen(value):
+            value = self._runner.run(_all(value))
         return self._seen(value)
+
+
+async def _all(generator: Any) -> list[Any]:
+    return [item async for item in generator]
 
 
 def _awaitable(value: Any) -> Any:

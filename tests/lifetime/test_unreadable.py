@@ -1,0 +1,107 @@
+"""What redstate did not write is not archived, stays, is counted and holds up nobody; once it is mended it goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from lifetime.lives import Lives
+
+from redstate import EndedConversation, errors
+from redstate._keys import due_key
+
+GARBAGE = [
+    ("sa", b"{no json"),
+    (b"s\xff", b"1"),
+    ("csku", b"many"),
+    ("csku", b"9" * 30),
+    ("lsku", b"{no json"),
+    ("oorder-1", b"no order"),
+    ("wflow", b"no workflow"),
+    ("u", b"no session"),
+    ("v", b"17"),
+    ("v", b"x" * 16),
+    ("f", b"~17"),
+    ("n", b"lately"),
+    ("b", b"9" * 30),
+    ("b", b"early"),
+    ("x", b"some time"),
+    ("y", b"none"),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), GARBAGE, ids=repr)
+def test_garbage_stays_and_is_counted_while_the_others_of_its_batch_leave(
+    store: Any, lives: Lives, field: str | bytes, value: bytes
+) -> None:
+    names = ["c1", *[f"other{number}" for number in range(400)]]
+    same_part = [name for name in names if due_key("p", name) == due_key("p", "c1")][:3]
+    for name in same_part:
+        conversation = store.conversation(name)
+        conversation.state.set("a", 1)
+        conversation.cart.add("sku", 1, "1.00")
+        conversation.session.login("user", ttl=60)
+        conversation.end()
+    before = lives.record("c1")
+    lives.poke("c1", field, value)
+    figures = lives.sweep()
+    assert (figures.corrupt, figures.archived) == (1, 2)
+    assert {row.conversation_id for row in lives.rows()} == set(same_part) - {"c1"}
+    assert list(lives.index()) == ["c1"]
+
+    lives.raw.delete(store.conversation("c1").key)
+    lives.raw.hset(store.conversation("c1").key, mapping=before)
+    lives.raw.zadd(due_key(lives.prefix, "c1"), {"c1": 1})
+    assert lives.sweep().archived == 1
+    assert {row.conversation_id for row in lives.rows()} == set(same_part)
+
+
+def test_a_key_of_another_kind_stays_and_holds_up_nobody(store: Any, lives: Lives) -> None:
+    store.conversation("c1").state.set("a", 1)
+    store.conversation("c1").end()
+    lives.raw.delete(store.conversation("c1").key)
+    lives.raw.set(store.conversation("c1").key, "text")
+    assert lives.sweep().corrupt == 1
+    assert lives.raw.get(store.conversation("c1").key) == b"text"
+
+
+def test_a_customer_who_cannot_be_read_holds_up_only_the_own_conversations(store: Any, lives: Lives) -> None:
+    for name in ("c1", "c2"):
+        store.conversation(name).state.set("customer_id", name)
+    lives.raw.hset(store.customer("c1").key, mapping={"v": "17"})
+    store.conversation("c2").end()
+    with pytest.raises(errors.CorruptState):
+        store.conversation("c1").end()
+    assert lives.sweep(idle=0.1).archived == 1
+    lives.raw.zadd(due_key(lives.prefix, "c1"), {"c1": 1})
+    assert lives.sweep().corrupt == 1
+    lives.raw.delete(store.customer("c1").key)
+    lives.raw.zadd(due_key(lives.prefix, "c1"), {"c1": 1})
+    assert lives.sweep().archived == 1
+    assert store.customer("c1").get("last_conversation", fresh=True) == "c1"
+
+
+def nothing(ended: EndedConversation, profile: dict[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+def test_a_value_of_a_class_that_the_sweeper_lacks_holds_up_nobody(store: Any, lives: Lives) -> None:
+    for name in ("c1", "c2"):
+        store.conversation(name, customer_id="cust").state.set("a", 1)
+    lives.poke("c1", "sa", b'{"$redstate":"nobody.Knows","v":1}')
+    with pytest.raises(errors.DataError):
+        store.conversation("c1").state.get("a", fresh=True)
+    lives.raw.zadd(due_key(lives.prefix, "c1"), {"c1": 1})
+    lives.raw.zadd(due_key(lives.prefix, "c2"), {"c2": 1})
+    figures = None
+
+    def swept() -> bool:
+        nonlocal figures
+        figures = lives.sweep(merge=nothing, idle=0.1)
+        return figures.corrupt > 0
+
+    import servers
+
+    servers.wait_until(swept, "it is found unreadable")
+    assert [row.conversation_id for row in lives.rows()] == ["c2"]
+    assert lives.sweep(idle=0.1).failures == 0
