@@ -1,7 +1,8 @@
 -- record_commit: change several fields, all or none, on the condition that fields hold what they were seen to hold.
 -- Verbs: '=' holds that value, '!' is absent (conditions); 's' set, 'n' set unless there, 'd' delete, 'i' add a whole
 -- number, 't' set to this change's version, 'r' set as if it were new, last in the order of the fields. The last to name
--- a field counts; each is named once by a change. 'f': a full server takes it, too. '-' alone: there was nothing to change, which the journal remembers.
+-- a field counts; each is named once by a change. 'f': a full server takes it, too. '-' alone: there was nothing to
+-- change, which the journal remembers.
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 ttl_ms  4 guards  5 max_fields  6 max_record_bytes  7... verb, field, value
 -- RETURNS version weight

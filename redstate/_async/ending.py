@@ -71,14 +71,15 @@ class AsyncEnding:
     async def _follow_up(self, ended_us: int) -> None:
         """Do what comes after the end, once however often it is tried: the merge, and the word to an archiver."""
         record = self._record
-        kept = isinstance(record, AsyncKeptRecord)
+        if not isinstance(record, AsyncKeptRecord):
+            await self.merge()
+            return
         try:
-            if await self.merge() and kept:
+            if await self.merge():
                 await record.ask(lifetime.merged(record.key))
         finally:
             # Also where the merge failed: an archiver tries again, or goes without.
-            if isinstance(record, AsyncKeptRecord):
-                await record.life.due_at_once(self._id, ended_us)
+            await record.life.due_at_once(self._id, ended_us)
 
     async def merge(self) -> str | None:
         """Note the conversation in its customer's profile, once, as it is now. Returns whose it is."""

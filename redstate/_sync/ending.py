@@ -72,14 +72,15 @@ class Ending:
     def _follow_up(self, ended_us: int) -> None:
         """Do what comes after the end, once however often it is tried: the merge, and the word to an archiver."""
         record = self._record
-        kept = isinstance(record, KeptRecord)
+        if not isinstance(record, KeptRecord):
+            self.merge()
+            return
         try:
-            if self.merge() and kept:
+            if self.merge():
                 record.ask(lifetime.merged(record.key))
         finally:
             # Also where the merge failed: an archiver tries again, or goes without.
-            if isinstance(record, KeptRecord):
-                record.life.due_at_once(self._id, ended_us)
+            record.life.due_at_once(self._id, ended_us)
 
     def merge(self) -> str | None:
         """Note the conversation in its customer's profile, once, as it is now. Returns whose it is."""

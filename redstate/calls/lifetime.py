@@ -83,6 +83,16 @@ def customer_of(key: str) -> Query[tuple[bytes | None, bytes | None]]:
     return Query(key, ("HMGET", key, *fields), lambda reply: (reply[0], reply[1]))
 
 
+def present(key: str) -> Query[bool]:
+    """Whether there is a conversation, if only one that has just begun; not what is left of one."""
+
+    def parse(reply: list[bytes | None]) -> bool:
+        version, deleted, begun = reply
+        return version is not None and (version != deleted or version == begun)
+
+    return Query(key, ("HMGET", key, _keys.VERSION, _keys.DELETED, _keys.BEGUN), parse, _keys.VERSION)
+
+
 def ended_at(key: str) -> Query[int | None]:
     """When a conversation has ended, in microseconds; None where it has not, or has left for the archive."""
 
