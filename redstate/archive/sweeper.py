@@ -161,16 +161,11 @@ class Sweeper:
         random.shuffle(parts)  # several of us do not want the same
         remaining = iter(parts)
         # One batch is read from the server while another is written to the database.
-        lanes = [asyncio.create_task(self._lane(remaining)) for _ in range(2)]
-        try:
-            await asyncio.gather(*lanes)
-        except RedstateError:
+        ends = await asyncio.gather(*[self._lane(remaining) for _ in range(2)], return_exceptions=True)
+        failures = [end for end in ends if end is not None]
+        if failures:
             self.figures.failures += 1
-            raise
-        finally:
-            for lane in lanes:
-                lane.cancel()
-            await asyncio.gather(*lanes, return_exceptions=True)
+            raise failures[0]
         return self.figures.archived - before
 
     async def _lane(self, parts: Iterable[int]) -> None:
