@@ -40,9 +40,9 @@ def ended_typical(server: EmbeddedServer, folder: Path) -> Iterator[bytes]:
         yield dump
 
 
-def fill(server: EmbeddedServer, dump: bytes, count: int) -> None:
-    """So many of them, due now."""
-    numbers = range(count)
+def fill(server: EmbeddedServer, dump: bytes, count: int, first: int = 0) -> None:
+    """So many of them, due now; ``first`` is the number of the first."""
+    numbers = range(first, first + count)
     with connect(address_of(server)) as connected:
         for start in range(0, count, _BATCH):
             ids = [conversation_id(number) for number in numbers[start : start + _BATCH]]

@@ -97,7 +97,7 @@ _COPY = (
 _COPY_SQLITE = _COPY.format("conversation_id", "customer_id", _microseconds("created_at"), _microseconds("updated_at"))
 # (The driver reads a doubled % as one.)
 _COPY_POSTGRES = _COPY.format(
-    "replace(conversation_id, '%', '%25')", "replace(customer_id, '%', '%25')", "created_at", "updated_at"
+    "replace(conversation_id, '%%', '%%25')", "replace(customer_id, '%%', '%%25')", "created_at", "updated_at"
 )
 
 _STEPS = (_one_row_a_conversation, _one_row_a_life)

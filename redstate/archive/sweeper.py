@@ -14,14 +14,15 @@ import contextlib
 import functools
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from redstate import AsyncStore, _keys
 from redstate._async.ending import merge_into
 from redstate._call import Query
 from redstate._jitter import between
+from redstate._replies import ReplyError, query_error
 from redstate.archive.conversation import ended_conversation
 from redstate.archive.interface import ArchiveRow
 from redstate.archive.rows import row_of
@@ -29,9 +30,12 @@ from redstate.archive.threads import ArchiveThread, LoopArchive
 from redstate.calls import due, lifetime
 from redstate.calls.due import DONE, Claimed
 from redstate.calls.lifetime import Look
-from redstate.errors import ConfigurationError, DataError, RedstateError
+from redstate.errors import CallTimeout, ConfigurationError, DataError, RedstateError
+from redstate.transport.base import ReplyLost, pack_words
 
 logger = logging.getLogger("redstate.archive")
+
+T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 # What cannot be read is looked at again after so many seconds: somebody may have mended it.
@@ -61,11 +65,13 @@ class SweepFigures:
 
 @dataclass(slots=True)
 class _Batch:
-    """Conversations that were taken together, and what becomes of each: the index's word, by id."""
+    """Conversations that were taken together, and what becomes of each: the index's word, by id; of ``owed``, those
+    whose customers have not heard of it yet."""
 
     claimed: Claimed
     words: dict[str, str] = field(default_factory=dict)
     rows: dict[str, ArchiveRow] = field(default_factory=dict)
+    owed: list[ArchiveRow] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)
 
 
@@ -157,12 +163,8 @@ class Sweeper:
     async def _see_to(self, claimed: Claimed) -> None:
         batch = _Batch(claimed)
         try:
-            looks = await self._all(
-                lifetime.collect(self._key(one), self._settings.longest_idle) for one in claimed.conversations
-            )
-            for conversation_id, look in zip(claimed.conversations, looks, strict=True):
-                self._judge(batch, conversation_id, look)
-            await self._merge(batch, dict(zip(claimed.conversations, looks, strict=True)))
+            await self._look_at_all(batch)
+            await self._each(self._merge_one, batch.owed)
             await self._archive_all(batch)
         except RedstateError:
             # What failed may pass sooner than the lease does; if this fails too, that sees to it.
@@ -174,6 +176,14 @@ class Sweeper:
             words = [(word, conversation_id) for conversation_id, word in batch.words.items()]
             await self._ask(due.settle(self._prefix, claimed, words))
 
+    async def _look_at_all(self, batch: _Batch) -> None:
+        idle = self._settings.longest_idle
+        for some in self._portions(batch.claimed.conversations):
+            looks = await self._ask_all([lifetime.collect(self._key(one), idle) for one in some])
+            # At once, and not when all have been read: meanwhile the server is asked for the other lane.
+            for conversation_id, look in zip(some, looks, strict=True):
+                self._judge(batch, conversation_id, look)
+
     def _judge(self, batch: _Batch, conversation_id: str, look: Look | DataError) -> None:
         self.figures.looked_at += 1
         if isinstance(look, DataError):
@@ -181,9 +191,14 @@ class Sweeper:
         elif look.verdict == "take":
             codec = self._store._codec
             try:
-                batch.rows[conversation_id] = row_of(codec, conversation_id, self._key(conversation_id), look.fields)
+                row = row_of(codec, conversation_id, self._key(conversation_id), look.fields)
             except DataError as error:
                 self._corrupt(batch, conversation_id, error)
+                return
+            batch.rows[conversation_id] = row
+            # What whoever ended it has not put into the customer's profile.
+            if row.customer_id and b"m" not in look.fields:
+                batch.owed.append(row)
         elif look.verdict == "erased":
             batch.erased.append(conversation_id)
         else:
@@ -199,11 +214,6 @@ class Sweeper:
             extra={"event": "archive_corrupt", "conversation_id": conversation_id},
         )
         batch.words[conversation_id] = str(batch.claimed.lease_end + round(_CORRUPT_AGAIN * 1_000_000))
-
-    async def _merge(self, batch: _Batch, looks: dict[str, Look]) -> None:
-        """Put into the customers' profiles what whoever ended the conversations has not."""
-        owed = [row for one, row in batch.rows.items() if row.customer_id and b"m" not in looks[one].fields]
-        await self._each(self._merge_one, owed)
 
     async def _merge_one(self, row: ArchiveRow) -> None:
         assert row.customer_id is not None
@@ -232,28 +242,30 @@ class Sweeper:
             batch.words[conversation_id] = DONE
         self.figures.erased += len(erased)
         window = self._settings.tombstone_ttl
-        gone = await self._all(lifetime.archived(self._key(row.conversation_id), row.version, window) for row in rows)
-        for row, removed in zip(rows, gone, strict=True):
-            # Else it was resumed or erased meanwhile: it is looked at again when the lease ends.
-            if removed is True:
-                batch.words[row.conversation_id] = DONE
-                self.figures.archived += 1
-                self.figures.abandoned += row.reason == "abandoned"
+        for some in self._portions(rows):
+            calls = [lifetime.archived(self._key(row.conversation_id), row.version, window) for row in some]
+            for row, removed in zip(some, await self._ask_all(calls), strict=True):
+                # Else it was resumed or erased meanwhile: it is looked at again when the lease ends.
+                if removed is True:
+                    batch.words[row.conversation_id] = DONE
+                    self.figures.archived += 1
+                    self.figures.abandoned += row.reason == "abandoned"
 
-    async def _all(self, calls: Iterable[Query[Any]]) -> list[Any]:
-        """The results of calls, in their order; of one whose record cannot be read, the error."""
-        numbered = list(enumerate(calls))
-        results: list[Any] = [None] * len(numbered)
+    def _portions(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
+        """So many at a time as there may be calls under way."""
+        for first in range(0, len(items), self._concurrency):
+            yield items[first : first + self._concurrency]
 
-        async def ask(one: tuple[int, Query[Any]]) -> None:
-            place, call = one
-            try:
-                results[place] = await self._ask(call)
-            except DataError as error:
-                results[place] = error
-
-        await self._each(ask, numbered)
-        return results
+    async def _ask_all(self, calls: list[Query[Any]]) -> list[Any]:
+        """The results of calls of one script, sent in one go; of one whose record cannot be read, the error."""
+        timeout = self._settings.timeout
+        try:
+            replies = await self._store._transport.call_all(
+                [pack_words(one.words) for one in calls], timeout, calls[0].script
+            )
+        except ReplyLost:
+            raise CallTimeout(f"A call was not answered within {timeout:g} s") from None
+        return [_result(call, reply) for call, reply in zip(calls, replies, strict=True)]
 
     async def _each(self, work: Callable[[Any], Any], items: list[Any]) -> None:
         """Do work on each item, so many at a time."""
@@ -279,6 +291,15 @@ class Sweeper:
                 await self._stopping.wait()
         except TimeoutError:
             return
+
+
+def _result(call: Query[Any], reply: Any) -> Any:
+    try:
+        if type(reply) is ReplyError:
+            raise query_error(reply, call)
+        return call.parse(reply)
+    except DataError as error:
+        return error
 
 
 def _delete(conversation_id: str, archive: Any) -> bool:

@@ -111,9 +111,7 @@ def run(count: int, folder: Path, *, talkers: int = 2, sweepers: int = 1) -> Out
     return found
 
 
-def _pass(
-    url: str, client: redis.Redis, count: int, folder: Path, talkers: int, sweepers: int
-) -> list[Sample]:
+def _pass(url: str, client: redis.Redis, count: int, folder: Path, talkers: int, sweepers: int) -> list[Sample]:
     archive, samples = folder / "archive.db", []
     with SqlArchive(archive) as made:
         made.open()

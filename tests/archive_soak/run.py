@@ -20,7 +20,7 @@ from typing import Any
 import redis
 from archive_soak.databases import Database, database
 from archive_soak.judge import Verdict, judge
-from archive_soak.plan import IDLE, PREFIX, TIMEOUT, Plan
+from archive_soak.plan import IDLE, TIMEOUT, Plan
 from soak.run import _steady_port
 from soak.trouble import OwnServer
 
@@ -74,7 +74,9 @@ def soak(plan: Plan, folder: Path) -> Outcome:
         server = OwnServer(_steady_port(), folder / "redis")
         try:
             until = time.time() + plan.seconds
-            talkers = [_nursery("talker", server, archive, plan, folder, number, until) for number in range(plan.talkers)]
+            talkers = [
+                _nursery("talker", server, archive, plan, folder, number, until) for number in range(plan.talkers)
+            ]
             sweepers = [
                 _nursery("sweeper", server, archive, plan, folder, number, until) for number in range(plan.sweepers)
             ]

@@ -21,8 +21,7 @@ from redstate.archive.threads import ArchiveThread, LoopArchive
 FAILPOINT = "REDSTATE_SOAK_FAILPOINT"
 """The variable that names the step, and how often it is passed before: "committed 3"."""
 
-# Steps by the script that was just run; the others are of the archive and of the merge.
-_AFTER = {"due_claim": "claimed", "conversation_collect": "collecting", "conversation_archived": "deleting"}
+_SOON: dict[str, Any] = {"lease": LEASE, "poll": 0.1}
 STEPS = ("claimed", "collecting", "merging", "merged", "writing", "committed", "deleting", "settling", "settled")
 
 
@@ -82,7 +81,7 @@ class FailingSweeper(Sweeper):
             if name == "due_settle":
                 failpoint.reach("settling")
             reply = await real(call)
-            failpoint.reach("settled" if name == "due_settle" else _AFTER.get(name, ""))
+            failpoint.reach({"due_claim": "claimed", "due_settle": "settled"}.get(name, ""))
             return reply
 
         self._ask = ask
@@ -93,9 +92,15 @@ class FailingSweeper(Sweeper):
         await super()._merge_one(row)
         self._failpoint.reach("merging")
 
-    async def _merge(self, batch: Any, looks: Any) -> None:
-        await super()._merge(batch, looks)
+    async def _archive_all(self, batch: Any) -> None:
         self._failpoint.reach("merged")
+        await super()._archive_all(batch)
+
+    async def _ask_all(self, calls: list[Query[Any]]) -> list[Any]:
+        results = await super()._ask_all(calls)
+        script = calls[0].script
+        self._failpoint.reach("collecting" if script and script.name == "conversation_collect" else "deleting")
+        return results
 
 
 async def main(url: str, archive: str) -> None:
@@ -104,6 +109,6 @@ async def main(url: str, archive: str) -> None:
         url, archive=archive, key_prefix=PREFIX, idle=IDLE, tombstone_ttl=TOMBSTONE, timeout=TIMEOUT, merge=merge
     )
     async with store:
-        sweeper = FailingSweeper(store, Failpoint(os.environ.get(FAILPOINT, "")), batch=20, lease=LEASE, poll=0.1)
+        sweeper = FailingSweeper(store, Failpoint(os.environ.get(FAILPOINT, "")), batch=20, concurrency=4, **_SOON)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sweeper.stop)
         await sweeper.run()
