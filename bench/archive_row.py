@@ -116,7 +116,7 @@ def _settled_memory(client: redis.Redis) -> int:
 
 
 def _beside(plan: Plan, name: str, place: tuple[Path, str]) -> list[Line]:
-    """Calls at a moderate rate, in a process of their own: alone, and beside a sweeper with a large backlog, in turn."""
+    """Calls at a moderate rate, in a process of their own: alone, and beside a sweeper with a backlog, in turn."""
     folder, archive = place
     found: dict[str, list[tuple[float, float]]] = {"idle": [], "busy": []}
     seconds = _SECONDS / 2 if plan.quick else _SECONDS

@@ -94,7 +94,7 @@ class Sweeper:
     """
 
     def __init__(
-        self, store: AsyncStore, *, batch: int = 500, concurrency: int = 8, lease: float = 60.0, poll: float = 0.5
+        self, store: AsyncStore, *, batch: int = 200, concurrency: int = 16, lease: float = 60.0, poll: float = 0.5
     ) -> None:
         if store._ended is None:
             raise ConfigurationError("A sweeper needs a store with an archive", next_step="Open it with archive=...")

@@ -199,13 +199,6 @@ def _in_order(state: dict[str, bytes], index: bytes) -> dict[str, bytes]:
     return ordered if len(ordered) == len(state) else {**ordered, **state}
 
 
-def _name(key: str, field: bytes) -> str:
-    try:
-        return field[1:].decode("utf-8")
-    except UnicodeDecodeError:
-        raise CorruptState(f"{key} has a field name that is no text", key=key, field=repr(field[:40])) from None
-
-
 def _version(key: str, text: bytes) -> int:
     if len(text) != 16 or not text.isdigit():
         raise CorruptState(f"The version of {key} is no version", key=key, field=_keys.VERSION)

@@ -1,4 +1,4 @@
-"""Any number of short conversations through one server: what it holds meanwhile, and what the archive has in the end."""
+"""Any number of short conversations through one server: what it holds meanwhile, what the archive has in the end."""
 
 from __future__ import annotations
 

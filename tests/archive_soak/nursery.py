@@ -1,4 +1,4 @@
-"""Has one process after another of a kind, and sees to how each of them ends: nursery.py KIND URL ARCHIVE NAME FOLDER UNTIL.
+"""Has one process after another of a kind, and sees to the end of each: nursery.py KIND URL ARCHIVE NAME FOLDER UNTIL.
 
 They are forked here, where everything is imported already: hundreds of them come and go. The plan is in PLAN.
 """
@@ -62,7 +62,7 @@ class _Child:
 
 
 def _sweepers(chance: random.Random, until: float, work: Callable[[], None]) -> Counter[str]:
-    """Sweepers that die at each step in turn, at random, and after they stood still; the last one drains what is left."""
+    """Sweepers that die at each step in turn, at random, and after they stood still; the last drains what is left."""
     done: Counter[str] = Counter()
     steps: list[str] = []
     while time.time() < until:

@@ -113,9 +113,8 @@ def _told(kind: str, nurseries: list[subprocess.Popen[str]], within: float, prob
         except (subprocess.TimeoutExpired, ValueError) as error:
             nursery.kill()
             problems.append(f"a nursery of {kind}s ended with {nursery.returncode}: {type(error).__name__}")
-    for wrong in ("ended by itself", "did not stop"):
-        if found[f"{kind} {wrong}"]:
-            problems.append(f"{found[f'{kind} {wrong}']} {kind}s {wrong}")
+    wrong = ("ended by itself", "did not stop")
+    problems += [f"{found[f'{kind} {what}']} {kind}s {what}" for what in wrong if found[f"{kind} {what}"]]
     return found
 
 
@@ -132,7 +131,7 @@ def _trouble(
             while not stop.wait(chance.uniform(*apart)) and time.time() < until:
                 work(chance)
                 faults[what] += 1
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the run has failed
             problems.append(traceback.format_exc())
 
     kinds = [

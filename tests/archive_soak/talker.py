@@ -1,4 +1,4 @@
-"""The agents' side: conversations that begin, are written to, end or are just left, and come back; one after another."""
+"""The agents' side: conversations that begin, are written to, end or are just left, and come back; one by one."""
 
 from __future__ import annotations
 
