@@ -1,6 +1,7 @@
-"""Has one process after another of a kind, and sees to the end of each: nursery.py KIND URL ARCHIVE NAME FOLDER UNTIL.
+"""Has one process after another of a kind, and sees to the end of each: nursery.py KIND URL ARCHIVE NAME FOLDER.
 
-They are forked here, where everything is imported already: hundreds of them come and go. The plan is in PLAN.
+They are forked here, where everything is imported already: hundreds of them come and go. The plan is in PLAN, and the
+first line of the standard input says until when (of ``time.time``).
 """
 
 from __future__ import annotations
@@ -117,17 +118,19 @@ def _talkers(chance: random.Random, until: float, plan: Plan, work: Callable[[in
 
 
 def main() -> None:
-    kind, url, archive, name, folder, until = sys.argv[1:7]
+    kind, url, archive, name, folder = sys.argv[1:6]
     plan = Plan.from_json(os.environ["PLAN"])
     chance = random.Random(f"{plan.seed} {kind} {name}")
+    print("ready", flush=True)
+    until = float(sys.stdin.readline())
     if kind == "sweeper":
-        found = _sweepers(chance, float(until), lambda: asyncio.run(sweeping.main(url, archive)))
+        found = _sweepers(chance, until, lambda: asyncio.run(sweeping.main(url, archive)))
     else:
 
         def talk(number: int) -> None:
-            asyncio.run(talker.main(url, archive, plan, f"{name}.{number}", Path(folder), float(until)))
+            asyncio.run(talker.main(url, archive, plan, f"{name}.{number}", Path(folder), until))
 
-        found = _talkers(chance, float(until), plan, talk)
+        found = _talkers(chance, until, plan, talk)
     print(json.dumps(found))
 
 

@@ -21,6 +21,7 @@ import redis
 from archive_soak.databases import Database, database
 from archive_soak.judge import Verdict, judge
 from archive_soak.plan import IDLE, TIMEOUT, Plan
+from archive_soak.sweeping import STEPS
 from soak.run import _steady_port
 from soak.trouble import OwnServer
 
@@ -28,6 +29,7 @@ from redstate import _keys
 
 _TESTS = Path(__file__).parents[1]
 _DRAINED_WITHIN = 90.0
+_LONG = 60.0  # seconds in which everything takes place
 
 
 @dataclass
@@ -72,29 +74,31 @@ def soak(plan: Plan, folder: Path) -> Outcome:
     (folder / "redis").mkdir()
     with database(plan.database, folder) as archive:
         server = OwnServer(_steady_port(), folder / "redis")
+        nurseries: list[subprocess.Popen[str]] = []
         try:
-            until = time.time() + plan.seconds
-            talkers = [
-                _nursery("talker", server, archive, plan, folder, number, until) for number in range(plan.talkers)
-            ]
-            sweepers = [
-                _nursery("sweeper", server, archive, plan, folder, number, until) for number in range(plan.sweepers)
-            ]
+            for kind, count in (("talker", plan.talkers), ("sweeper", plan.sweepers)):
+                nurseries += [_nursery(kind, server, archive, plan, folder, number) for number in range(count)]
+            until = _begin(nurseries, plan)
+            talkers, sweepers = nurseries[: plan.talkers], nurseries[plan.talkers :]
             with _trouble(plan, server, archive, faults, problems, until):
                 faults.update(_told("talker", talkers, plan.seconds + 120.0, problems))
             _wait_until_drained(server.url, problems)
             faults.update(_told("sweeper", sweepers, 60.0, problems))
             verdict = judge(server.url, archive.url, folder)
         finally:
+            for nursery in nurseries:
+                assert nursery.stdin is not None
+                nursery.stdin.close()  # the word for its last sweeper to end, if there is one
             server.close()
     problems += verdict.told()
+    problems += _missed(plan, verdict, faults)
     return Outcome(plan, time.monotonic() - began, verdict, dict(faults), problems)
 
 
 def _nursery(
-    kind: str, server: OwnServer, archive: Database, plan: Plan, folder: Path, number: int, until: float
+    kind: str, server: OwnServer, archive: Database, plan: Plan, folder: Path, number: int
 ) -> subprocess.Popen[str]:
-    words = [kind, server.url, archive.url, str(number), str(folder), repr(until)]
+    words = [kind, server.url, archive.url, str(number), str(folder)]
     environment = {**os.environ, "PLAN": plan.to_json(), "PYTHONPATH": f"{_TESTS.parent}:{_TESTS}"}
     command = [sys.executable, "-m", "archive_soak.nursery", *words]
     with (folder / f"{kind}.log").open("ab") as log:
@@ -116,6 +120,30 @@ def _told(kind: str, nurseries: list[subprocess.Popen[str]], within: float, prob
     wrong = ("ended by itself", "did not stop")
     problems += [f"{found[f'{kind} {what}']} {kind}s {what}" for what in wrong if found[f"{kind} {what}"]]
     return found
+
+
+def _begin(nurseries: list[subprocess.Popen[str]], plan: Plan) -> float:
+    """Have them all begin, once they all can. Returns until when."""
+    for nursery in nurseries:
+        assert nursery.stdout is not None
+        if nursery.stdout.readline() != "ready\n":
+            raise RuntimeError("a nursery did not start; see its log")
+    until = time.time() + plan.seconds
+    for nursery in nurseries:
+        assert nursery.stdin is not None
+        nursery.stdin.write(f"{until!r}\n")
+        nursery.stdin.flush()
+    return until
+
+
+def _missed(plan: Plan, verdict: Verdict, faults: Counter[str]) -> list[str]:
+    """What should have taken place and has not: nothing is shown by a run in which nothing happens."""
+    wanted = {"acknowledged writes": verdict.counts, "late writes refused": verdict.counts, "server killed": faults}
+    wanted |= {"database away": faults, "sweeper killed at random": faults, "talker killed at random": faults}
+    if plan.seconds >= _LONG:
+        wanted |= {f"sweeper killed at {step!r}": faults for step in STEPS}
+        wanted |= {"sweeper stopped beyond its lease": faults, "returns": verdict.counts}
+    return [f"there were no {what}" for what, counts in wanted.items() if not counts[what]]
 
 
 @contextmanager
