@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import (
     append_row,
+    archive_row,
     async_row,
     customers_row,
     hot_read_row,
@@ -41,6 +42,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "mixed": mixed_row.measure,
     "customers": customers_row.measure,
     "ownership": ownership_row.measure,
+    "archive": archive_row.measure,
 }
 
 

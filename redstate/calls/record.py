@@ -165,10 +165,14 @@ def snapshot_of(key: str, fields: Mapping[bytes, bytes]) -> Snapshot:
     if found is None and fields:
         raise CorruptState(f"{key} has no version", key=key, field=_keys.VERSION)
     parts: dict[bytes, dict[str, bytes]] = {kind: {} for kind in (b"s", b"c", b"p", b"a", b"l", b"o")}
-    for field, value in fields.items():
-        part = parts.get(field[:1])
-        if part is not None:
-            part[_name(key, field)] = value
+    field = b""
+    try:
+        for field, value in fields.items():
+            part = parts.get(field[:1])
+            if part is not None:
+                part[field[1:].decode()] = value
+    except UnicodeDecodeError:
+        raise CorruptState(f"{key} has a field name that is no text", key=key, field=repr(field[:40])) from None
     absent = found is None or fields.get(b"d") == found
     order = fields.get(b"k")
     return Snapshot(
@@ -193,13 +197,6 @@ def _in_order(state: dict[str, bytes], index: bytes) -> dict[str, bytes]:
             ordered[name] = state[name]
         at = end
     return ordered if len(ordered) == len(state) else {**ordered, **state}
-
-
-def _name(key: str, field: bytes) -> str:
-    try:
-        return field[1:].decode("utf-8")
-    except UnicodeDecodeError:
-        raise CorruptState(f"{key} has a field name that is no text", key=key, field=repr(field[:40])) from None
 
 
 def _version(key: str, text: bytes) -> int:

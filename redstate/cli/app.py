@@ -179,10 +179,10 @@ def run_agents(
 )
 @click.option("--merge", metavar="MODULE:NAME", help=_MERGE_HELP)
 @click.option(
-    "--batch", type=click.IntRange(1, 10_000), default=500, show_default=True, help="Conversations a transaction."
+    "--batch", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Conversations a transaction."
 )
 @click.option(
-    "--concurrency", type=click.IntRange(1, 256), default=8, show_default=True, help="Calls to the server at a time."
+    "--concurrency", type=click.IntRange(1, 256), default=16, show_default=True, help="Calls to the server at a time."
 )
 @click.option(
     "--lease",

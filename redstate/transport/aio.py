@@ -237,6 +237,43 @@ class AsyncTransport:
                     return reply
             now = loop.time()
 
+    async def call_all(self, packed: list[bytes], timeout: float, script: Script | None = None) -> list[Any]:
+        """Send commands in one go, and wait for all replies: a third of the work that so many calls are.
+
+        Args:
+            packed, timeout, script: as of ``call``; the script is that of all.
+
+        Returns:
+            The replies in their order, error replies as values.
+
+        Raises:
+            what ``call`` raises.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._bind(loop)
+        now = loop.time()
+        connection = self._connection
+        if connection is None or connection.broken or connection.full:
+            connection = await self._ready(now + timeout, sent=False)
+        futures = [connection.submit(one, now, now + timeout) for one in packed]
+        replies = []
+        try:
+            for one, future in zip(packed, futures, strict=True):
+                try:
+                    reply = await future
+                except ConnectionBroken:
+                    reply = None
+                # What did not go well goes the long way. (No command that comes here is answered with nil.)
+                if reply is None or type(reply) is ReplyError:
+                    reply = await self.call(one, timeout, script)
+                replies.append(reply)
+        finally:
+            for future in futures[len(replies) :]:
+                if not future.cancel() and not future.cancelled():
+                    future.exception()  # nobody else asks for it
+        return replies
+
     async def close(self) -> None:
         """Close the connection. Calls that still wait are told as if it had broken."""
         self._closed = True
