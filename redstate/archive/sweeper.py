@@ -81,6 +81,7 @@ class _Batch:
     Attributes:
         claimed: these.
         until: when the lease is half over, on this process's clock: nothing may be written to the archive after that.
+        at_once: what the index is told of one that is to be looked at again: when it was claimed.
         words: by id, what the index is told.
         rows: by id, what is to be archived.
         erased: ids of those of which nothing may be left.
@@ -88,6 +89,7 @@ class _Batch:
 
     claimed: Claimed
     until: float
+    at_once: str
     words: dict[str, str] = field(default_factory=dict)
     rows: dict[str, ArchiveRow] = field(default_factory=dict)
     erased: list[str] = field(default_factory=list)
@@ -180,7 +182,7 @@ class Sweeper:
                     break
 
     async def _see_to(self, claimed: Claimed, until: float) -> None:
-        batch = _Batch(claimed, until)
+        batch = _Batch(claimed, until, str(claimed.lease_end - round(self._lease * 1_000_000)))
         try:
             looks = await self._all(
                 lifetime.collect(self._key(one), self._settings.longest_idle) for one in claimed.conversations
@@ -191,7 +193,7 @@ class Sweeper:
             await self._archive_all(batch)
         except RedstateError:
             # What failed may pass sooner than the lease does; if this fails too, that sees to it.
-            words = [(str(claimed.lease_end - round(self._lease * 1_000_000)), one) for one in claimed.conversations]
+            words = [(batch.at_once, one) for one in claimed.conversations]
             with contextlib.suppress(RedstateError):
                 await self._ask(due.settle(self._prefix, claimed, words))
             raise
@@ -273,7 +275,8 @@ class Sweeper:
         window = self._settings.tombstone_ttl
         gone = await self._all(lifetime.archived(self._key(row.conversation_id), row.version, window) for row in rows)
         for row, removed in zip(rows, gone, strict=True):
-            # Else it was resumed or erased meanwhile: it is looked at again when the lease ends.
+            # Else it was resumed or erased meanwhile, or another archiver was quicker: it is looked at again.
+            batch.words[row.conversation_id] = batch.at_once
             if removed is True:
                 batch.words[row.conversation_id] = DONE
                 self.figures.archived += 1
