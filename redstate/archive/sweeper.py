@@ -258,7 +258,8 @@ class Sweeper:
             except (StoreError, DataError, Rejected, OutcomeUnknown):
                 raise
             except Exception:
-                # What it made cannot be stored, or it raised. The function is the user's. What it fails on must not keep the conversation here for ever.
+                # It raised, or what it made cannot be stored. The function is the user's: what it fails on must not
+                # keep the conversation here for ever.
                 logger.exception(
                     "merge failed for conversation %r; the profile gets no more than its end", row.conversation_id
                 )

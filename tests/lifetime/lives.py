@@ -12,7 +12,7 @@ from redstate import AsyncStore
 from redstate._keys import conversation_key
 from redstate.archive.interface import ArchiveRow
 from redstate.archive.sql import SqlArchive
-from redstate.archive.sweeper import SweepFigures, Sweeper
+from redstate.archive.sweeper import Sweeper, SweepFigures
 
 
 class Lives:

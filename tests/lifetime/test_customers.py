@@ -59,8 +59,11 @@ def test_an_erasure_leaves_nothing_and_says_what_it_did(open_store: Callable[...
     assert lives.rows() == []
     found = other.customer("cust").export()
     assert (found.profile, found.history, found.links, found.conversations) == ({}, [], [], [])
-    assert not any(b"Ada" in value for key in lives.raw.scan_iter(f"{lives.prefix}:*conv*") for value in
-                   lives.raw.hgetall(key).values())
+    assert not any(
+        b"Ada" in value
+        for key in lives.raw.scan_iter(f"{lives.prefix}:*conv*")
+        for value in lives.raw.hgetall(key).values()
+    )
     assert other.load_state("other") == {"name": "other"}
     again = store.customer("cust").erase()
     assert (again.profile, again.conversations, again.archived) == (False, (), 0)

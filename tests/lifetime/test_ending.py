@@ -35,17 +35,17 @@ def mutators(store: Any, colour: str) -> dict[str, Callable[[], object]]:
         "delete": lambda: state.delete("a"),
         "increment": lambda: state.increment("a"),
         "append": lambda: state.append("items", 2),
-        "clear": lambda: state.clear(),
+        "clear": state.clear,
         "save_state": lambda: store.save_state("c1", {"b": 1}),
         "add": lambda: cart.add("sku", 1),
         "set_quantity": lambda: cart.set_quantity("sku", 9),
         "remove": lambda: cart.remove("sku"),
-        "empty": lambda: cart.clear(),
+        "empty": cart.clear,
         "checkout": lambda: cart.checkout("order-1"),
         "login": lambda: session.login("user", ttl=60),
-        "logout": lambda: session.logout(),
+        "logout": session.logout,
         "move": lambda: conversation.workflow(FLOW).advance("two"),
-        "start": lambda: conversation.start(),
+        "start": conversation.start,
     }
     if colour == "sync":
 
