@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 import redis
 import servers
 
-from redstate import Store, errors
+from redstate import AsyncStore, Store, errors
+from redstate.archive.sweeper import Sweeper
 from redstate.calls import hooks, ownership, toolcalls
 from redstate.calls.toolcalls import CallName
 
@@ -87,6 +89,39 @@ def everything_of_an_agent(store: Store) -> None:
     assert record.ask(ownership.release(record.key, "heir"))
 
 
+def everything_of_an_archive(store: Store) -> None:
+    """One of each call on the life of a conversation that is kept until it is archived."""
+    conversation = store.conversation("c3", customer_id="cust")
+    assert conversation.start()
+    conversation.state.set("a", 1)
+    assert conversation.touch()
+    assert conversation.end()
+    assert conversation.resume()
+    assert conversation.end()
+    assert store.archive.backlog().conversations == 1
+    assert swept(store) == 1
+    assert conversation.resume()
+    conversation.state.set("a", 2)
+    assert conversation.end()
+    assert len(store.customer("cust").export().conversations) == 1
+    assert conversation.delete()
+    store.conversation("c4", customer_id="cust").state.set("a", 1)
+    assert store.customer("cust").erase().conversations == ("c4",)
+    assert swept(store) == 0
+    assert store.archive.list() == []
+
+
+def swept(store: Store) -> int:
+    async def sweep() -> int:
+        async with AsyncStore(store._endpoint, store._settings) as swept:
+            return await Sweeper(swept).sweep()
+
+    return asyncio.run(sweep())
+
+
+ONLY_ARCHIVE = ["zcount", "del", "persist"]
+
+
 @pytest.fixture
 def rules_url() -> Iterator[str]:
     with servers.with_user(*RULES.split()) as running:
@@ -97,6 +132,32 @@ def test_a_user_with_the_documented_access_can_do_everything(rules_url: str) -> 
     with Store.from_url(rules_url) as store:
         everything(store)
         everything_of_an_agent(store)
+
+
+def test_that_user_can_archive(rules_url: str, tmp_path: Path) -> None:
+    with Store.from_url(rules_url, archive=str(tmp_path / "archive.db")) as store:
+        everything_of_an_archive(store)
+
+
+def test_without_an_archive_three_commands_less_are_enough() -> None:
+    rules = [rule for rule in RULES.split() if rule.removeprefix("+") not in ONLY_ARCHIVE]
+    assert len(rules) == len(RULES.split()) - len(ONLY_ARCHIVE)
+    with servers.with_user(*rules) as running:
+        url = running.tcp_url.replace("redis://", f"redis://app:{quote(servers.PASSWORD, safe='')}@")
+        with Store.from_url(url) as store:
+            everything(store)
+            everything_of_an_agent(store)
+
+
+@pytest.mark.parametrize("command", ONLY_ARCHIVE)
+def test_with_an_archive_each_of_these_commands_is_needed(command: str, tmp_path: Path) -> None:
+    with servers.with_user(*RULES.split(), f"-{command}") as running:
+        url = running.tcp_url.replace("redis://", f"redis://app:{quote(servers.PASSWORD, safe='')}@")
+        with Store.from_url(url, archive=str(tmp_path / "archive.db")) as store:
+            with pytest.raises(errors.PermissionDenied):
+                everything_of_an_archive(store)
+            if command != "zcount":
+                assert running.command("EXISTS", store.conversation("c3").key) == 0
 
 
 def test_that_user_reads_from_memory(rules_url: str) -> None:

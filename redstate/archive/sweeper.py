@@ -86,6 +86,7 @@ class _Batch:
     Attributes:
         claimed: these.
         until: when the lease is half over, on this process's clock: nothing may be written to the archive after that.
+        at_once: what the index is told of one that is to be looked at again: when it was claimed.
         words: by id, what the index is told.
         rows: by id, what is to be archived.
         owed: of the rows, those whose customers have not heard of it yet.
@@ -94,6 +95,7 @@ class _Batch:
 
     claimed: Claimed
     until: float
+    at_once: str
     words: dict[str, str] = field(default_factory=dict)
     rows: dict[str, ArchiveRow] = field(default_factory=dict)
     owed: list[ArchiveRow] = field(default_factory=list)
@@ -187,14 +189,14 @@ class Sweeper:
                     break
 
     async def _see_to(self, claimed: Claimed, until: float) -> None:
-        batch = _Batch(claimed, until)
+        batch = _Batch(claimed, until, str(claimed.lease_end - round(self._lease * 1_000_000)))
         try:
             await self._look_at_all(batch)
             await self._each(functools.partial(self._merge, batch), batch.owed)
             await self._archive_all(batch)
         except RedstateError:
             # What failed may pass sooner than the lease does; if this fails too, that sees to it.
-            words = [(str(claimed.lease_end - round(self._lease * 1_000_000)), one) for one in claimed.conversations]
+            words = [(batch.at_once, one) for one in claimed.conversations]
             with contextlib.suppress(RedstateError):
                 await self._ask(due.settle(self._prefix, claimed, words))
             raise
@@ -284,7 +286,8 @@ class Sweeper:
         for some in self._portions(rows):
             calls = [lifetime.archived(self._key(row.conversation_id), row.version, window) for row in some]
             for row, removed in zip(some, await self._ask_all(calls), strict=True):
-                # Else it was resumed or erased meanwhile: it is looked at again when the lease ends.
+                # Else it was resumed or erased meanwhile, or another archiver was quicker: it is looked at again.
+                batch.words[row.conversation_id] = batch.at_once
                 if removed is True:
                     batch.words[row.conversation_id] = DONE
                     self.figures.archived += 1

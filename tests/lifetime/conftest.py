@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> str:
 def open_store(colour: str, url: str, prefix: str, path: str) -> Iterator[Callable[..., Any]]:
     """Opens stores of the colour under test; ``archive=None`` has one without."""
     stores = Stores(colour)
-    options = {"key_prefix": prefix, "timeout": 20.0, "archive": path, "tombstone_ttl": 0.2}
+    options = {"key_prefix": prefix, "timeout": 20.0, "archive": path, "tombstone_ttl": 30.0}
     yield lambda **given: stores.open(url, **{**options, **given})
     stores.close()
 

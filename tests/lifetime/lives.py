@@ -23,7 +23,7 @@ class Lives:
 
     def sweep(self, **options: Any) -> SweepFigures:
         """See to all that is due, with a store of those options. Returns what was done."""
-        options = {"archive": self.path, "tombstone_ttl": 0.2, **options}
+        options = {"archive": self.path, "tombstone_ttl": 30.0, **options}
 
         async def swept() -> SweepFigures:
             async with AsyncStore.from_url(self.url, key_prefix=self.prefix, **options) as store:
@@ -57,5 +57,9 @@ class Lives:
             return list(archive.rows())
 
     def nothing_left(self, **options: Any) -> None:
-        """Sweep until neither a record nor an entry of the index is there."""
-        servers.wait_until(lambda: self.sweep(**options) and not self.keys(), "everything has left", timeout=20.0)
+        """Sweep until there is no entry in the index and no record but tombstones; and have their time be over."""
+        servers.wait_until(lambda: self.sweep(**options) and not self.index(), "everything has left")
+        for key in self.keys():
+            assert b" archived " in self.raw.hget(key, "x")
+            assert self.raw.pttl(key) > 0
+            self.raw.delete(key)

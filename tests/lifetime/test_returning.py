@@ -133,7 +133,7 @@ def test_who_is_unknown_or_erased_does_not_return(store: Any, lives: Lives) -> N
     lives.sweep()
     assert (lives.rows(), store.load_state("c1")) == ([], {})
     filled(store, "c2").end()
-    lives.sweep()
+    lives.sweep(tombstone_ttl=0.05)
     assert store.archive.delete("c2")
     servers.wait_until(lambda: not store.conversation("c2").ended(), "the tombstone is gone")
     assert not store.conversation("c2").resume()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import servers
 from lifetime.lives import Lives
 
 from redstate import EndedConversation, errors
@@ -88,20 +89,11 @@ def nothing(ended: EndedConversation, profile: dict[str, Any]) -> dict[str, Any]
 def test_a_value_of_a_class_that_the_sweeper_lacks_holds_up_nobody(store: Any, lives: Lives) -> None:
     for name in ("c1", "c2"):
         store.conversation(name, customer_id="cust").state.set("a", 1)
-    lives.poke("c1", "sa", b'{"$redstate":"nobody.Knows","v":1}')
+        lives.raw.zadd(due_key(lives.prefix, name), {name: 1})
+    lives.poke("c1", "sa", b'{"~": ["dataclass", "no.such.module:Thing", {}]}')
     with pytest.raises(errors.DataError):
         store.conversation("c1").state.get("a", fresh=True)
-    lives.raw.zadd(due_key(lives.prefix, "c1"), {"c1": 1})
-    lives.raw.zadd(due_key(lives.prefix, "c2"), {"c2": 1})
-    figures = None
-
-    def swept() -> bool:
-        nonlocal figures
-        figures = lives.sweep(merge=nothing, idle=0.1)
-        return figures.corrupt > 0
-
-    import servers
-
-    servers.wait_until(swept, "it is found unreadable")
+    servers.wait_until(lambda: lives.sweep(merge=nothing, idle=0.1).corrupt > 0, "it is found unreadable")
+    servers.wait_until(lambda: lives.sweep(merge=nothing, idle=0.1) and lives.rows(), "the other one is archived")
     assert [row.conversation_id for row in lives.rows()] == ["c2"]
     assert lives.sweep(idle=0.1).failures == 0
