@@ -46,7 +46,7 @@ async def main() -> None:
     archive.open()
     async with AsyncStore.from_url(url, key_prefix=prefix, archive=archive, tombstone_ttl=1.0) as store:
         sweeper = Sweeper(store, batch=20, lease=1.0)
-        ask = sweeper._ask
+        ask, ask_all = sweeper._ask, sweeper._ask_all
 
         async def mortal(call: Query[Any]) -> Any:
             name = "" if call.script is None else call.script.name
@@ -55,7 +55,14 @@ async def main() -> None:
             die_at(name, step)
             return reply
 
-        sweeper._ask = mortal
+        async def all_mortal(calls: list[Query[Any]]) -> list[Any]:
+            name = next((call.script.name for call in calls if call.script is not None), "")
+            die_at(f"+{name}", step)
+            replies = await ask_all(calls)
+            die_at(name, step)
+            return replies
+
+        sweeper._ask, sweeper._ask_all = mortal, all_mortal  # type: ignore[method-assign]
         print("begun", flush=True)
         await sweeper.run()
 

@@ -28,7 +28,7 @@ class Interrupted(Sweeper):
 
     def __init__(self, store: AsyncStore, step: str, act: Act, **options: Any) -> None:
         super().__init__(store, **options)
-        ask, run = self._ask, self._archive.run
+        ask, ask_all, run = self._ask, self._ask_all, self._archive.run
 
         async def at(name: str) -> None:
             nonlocal step
@@ -43,13 +43,26 @@ class Interrupted(Sweeper):
             await at(name)
             return reply
 
+        async def all_asked(calls: list[Query[Any]]) -> list[Any]:
+            name = next((call.script.name for call in calls if call.script is not None), "")
+            await at(f"+{name}")
+            replies = await ask_all(calls)
+            await at(name)
+            return replies
+
         async def ran(work: Any, timeout: float | None = None) -> Any:
             await at("+put")
             done = await run(work, timeout)
             await at("put")
             return done
 
-        self._ask, self._archive.run = asked, ran  # type: ignore[method-assign]
+        self._ask, self._ask_all, self._archive.run = asked, all_asked, ran  # type: ignore[method-assign]
+        self.done = lambda: not step
+
+    async def sweep(self) -> int:
+        archived = await super().sweep()
+        assert self.done(), "the step was not reached"
+        return archived
 
 
 def opened(lives: Lives, **options: Any) -> AsyncStore:
