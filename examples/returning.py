@@ -13,8 +13,8 @@ from typing import Any
 from _serve import Example, Phone, until
 from conversimple import tool_async
 
+import redstate.archive
 from redstate import AsyncStore, StoreOptions
-from redstate.archive.sweeper import Sweeper
 from redstate.conversimple import StatefulAgent
 
 
@@ -56,7 +56,7 @@ class Hotline(StatefulAgent):
 
 async def script(phone: Phone) -> None:
     # In earnest it is a process of its own: redstate sweep.
-    sweeper = Sweeper(phone.store)
+    sweeper = redstate.archive.Sweeper(phone.store)
 
     async def archived(conversation_id: str) -> bool:
         await sweeper.sweep()
@@ -79,7 +79,7 @@ async def script(phone: Phone) -> None:
 
 
 async def afterwards(store: AsyncStore) -> None:
-    await Sweeper(store).sweep()
+    await redstate.archive.Sweeper(store).sweep()
     for one in sorted(await store.archive.list(customer_id="ada"), key=lambda one: one.conversation_id):
         print(f"The archive has {one.conversation_id}, {one.reason}, of {one.customer_id}.")
     print(f"On its way there: {(await store.archive.backlog()).due}.")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import Any
 
 from redstate._async.customer import AsyncCustomer
 from redstate._async.kept import AsyncKeptRecord
 from redstate._async.record import AsyncRecord
 from redstate.archive.conversation import EndedConversation, Merge, ended_conversation
-from redstate.archive.rows import customer_of, fields_of, row_of
+from redstate.archive.rows import fields_of, row_of, stated_customer
 from redstate.archive.threads import LoopArchive
 from redstate.calls import lifetime
-from redstate.errors import ArchiveError, ConversationAbsent, ConversationEnded, DeadlineExceeded
+from redstate.errors import ArchiveError, ConversationAbsent, ConversationEnded, DeadlineExceeded, InvalidId
+
+logger = logging.getLogger("redstate")
 
 _ATTEMPTS = 3
 
@@ -65,7 +68,11 @@ class AsyncEnding:
             return False
         ended_us = await record.ask(lifetime.ended_at(record.key))
         if ended_us is not None:
-            await self._follow_up(ended_us)
+            try:
+                await self._follow_up(ended_us)
+            except InvalidId as error:
+                # It has ended all the same, as nobody's.
+                logger.warning("conversation %r has ended and is merged into no profile: %s", self._id, error)
         return ended
 
     async def _follow_up(self, ended_us: int) -> None:
@@ -82,7 +89,12 @@ class AsyncEnding:
             await record.life.due_at_once(self._id, ended_us)
 
     async def merge(self) -> str | None:
-        """Note the conversation in its customer's profile, once, as it is now. Returns whose it is."""
+        """Note the conversation in its customer's profile, once, as it is now. Returns whose it is.
+
+        Raises:
+            InvalidId: its state's ``customer_id`` can be no customer's.
+            RedstateError: what ``merge`` made cannot be stored, or the store could not do it.
+        """
         customer_id = await self._whose()
         if customer_id:
             await merge_into(self._customers(customer_id), self._id, await self._snapshot(), self._merge)
@@ -92,7 +104,7 @@ class AsyncEnding:
         if self._customer_id:
             return self._customer_id
         record = self._record
-        return customer_of(record.codec, record.key, *await record.ask(lifetime.customer_of(record.key)))
+        return stated_customer(record.codec, record.key, *await record.ask(lifetime.customer_of(record.key)))
 
     async def _snapshot(self) -> EndedConversation | None:
         """The conversation, if there is a function that looks at it."""

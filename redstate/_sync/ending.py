@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import Any
 
 from redstate._sync.customer import Customer
 from redstate._sync.kept import KeptRecord
 from redstate._sync.record import Record
 from redstate.archive.conversation import EndedConversation, Merge, ended_conversation
-from redstate.archive.rows import customer_of, fields_of, row_of
+from redstate.archive.rows import fields_of, row_of, stated_customer
 from redstate.archive.threads import ThreadArchive
 from redstate.calls import lifetime
-from redstate.errors import ArchiveError, ConversationAbsent, ConversationEnded, DeadlineExceeded
+from redstate.errors import ArchiveError, ConversationAbsent, ConversationEnded, DeadlineExceeded, InvalidId
+
+logger = logging.getLogger("redstate")
 
 _ATTEMPTS = 3
 
@@ -66,7 +69,11 @@ class Ending:
             return False
         ended_us = record.ask(lifetime.ended_at(record.key))
         if ended_us is not None:
-            self._follow_up(ended_us)
+            try:
+                self._follow_up(ended_us)
+            except InvalidId as error:
+                # It has ended all the same, as nobody's.
+                logger.warning("conversation %r has ended and is merged into no profile: %s", self._id, error)
         return ended
 
     def _follow_up(self, ended_us: int) -> None:
@@ -83,7 +90,12 @@ class Ending:
             record.life.due_at_once(self._id, ended_us)
 
     def merge(self) -> str | None:
-        """Note the conversation in its customer's profile, once, as it is now. Returns whose it is."""
+        """Note the conversation in its customer's profile, once, as it is now. Returns whose it is.
+
+        Raises:
+            InvalidId: its state's ``customer_id`` can be no customer's.
+            RedstateError: what ``merge`` made cannot be stored, or the store could not do it.
+        """
         customer_id = self._whose()
         if customer_id:
             merge_into(self._customers(customer_id), self._id, self._snapshot(), self._merge)
@@ -93,7 +105,7 @@ class Ending:
         if self._customer_id:
             return self._customer_id
         record = self._record
-        return customer_of(record.codec, record.key, *record.ask(lifetime.customer_of(record.key)))
+        return stated_customer(record.codec, record.key, *record.ask(lifetime.customer_of(record.key)))
 
     def _snapshot(self) -> EndedConversation | None:
         """The conversation, if there is a function that looks at it."""

@@ -7,6 +7,7 @@ who returns has to log in again.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -96,14 +97,22 @@ def state_of(row: ArchiveRow) -> dict[str, Any]:
 
 def customer_of(codec: Codec, key: str, given: bytes | None, stated: bytes | None) -> str | None:
     """Whose a conversation is: the id that it was begun or ended for, else the one in its state; None without one."""
+    with contextlib.suppress(InvalidId):
+        return stated_customer(codec, key, given, stated)
+    return None
+
+
+def stated_customer(codec: Codec, key: str, given: bytes | None, stated: bytes | None) -> str | None:
+    """As ``customer_of``.
+
+    Raises:
+        InvalidId: the text in the state can be no customer's id.
+    """
     if given is not None:
         return given.decode("utf-8", "replace")
     found = None if stated is None else codec.decode(stated, key=key, field=_keys.STATE + "customer_id")
     # An agent may keep anything in a field of that name.
-    try:
-        return None if found is None else _keys.check_id(found, "customer id")
-    except InvalidId:
-        return None
+    return _keys.check_id(found, "customer id") if isinstance(found, str) and found else None
 
 
 def _state(key: str, snapshot: Snapshot) -> str:

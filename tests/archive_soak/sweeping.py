@@ -85,8 +85,8 @@ class FailingSweeper(Sweeper):
             return reply
 
         self._ask = ask
-        archive: Any = _FailingArchive(self._archive.thread.archive(), failpoint)
-        self._archive = LoopArchive(ArchiveThread(archive, TIMEOUT))
+        archive: Any = _FailingArchive(self._archive.thread.archive, failpoint)
+        self._archive = LoopArchive(ArchiveThread(archive, owned=False))
 
     async def _merge_one(self, row: Any) -> None:
         await super()._merge_one(row)

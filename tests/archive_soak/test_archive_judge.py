@@ -54,7 +54,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
     async def converse(url: str) -> None:
         ledger = Ledger(tmp_path / "talker-1.ledger")
         async with AsyncStore.from_url(
-            url, archive=path, key_prefix=PREFIX, tombstone_ttl=0.001, merge=merge, max_staleness=0
+            url, archive=path, key_prefix=PREFIX, tombstone_ttl=0.2, merge=merge, max_staleness=0
         ) as store:
             conversation = store.conversation("c1", customer_id="p1")
             for number in (1, 2):
