@@ -11,6 +11,7 @@ import sys
 import time
 
 import redstate
+from redstate._child import loop_factory
 from redstate.archive.sweeper import Sweeper
 
 TOMBSTONE = 2.0
@@ -30,4 +31,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    # As the product's own process does it.
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(main())

@@ -86,12 +86,14 @@ class _Talker:
     async def _end(self, conversation: AsyncConversation) -> bool:
         self._ledger.note("end?", conversation.id)
         try:
-            await conversation.end()
+            ended = await conversation.end()
         except RedstateError as error:
             self._ledger.note("doubt", conversation.id, type(error).__name__)
             return False
-        self._ledger.note("end", conversation.id)
-        return True
+        # Not where it never began, as the server was away, or where it was ended as abandoned before.
+        if ended:
+            self._ledger.note("end", conversation.id)
+        return ended
 
     async def _resume(self, conversation: AsyncConversation) -> bool:
         for _ in range(20):
