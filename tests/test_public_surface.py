@@ -170,6 +170,13 @@ def test_importing_redstate_does_not_import_what_only_some_need() -> None:
     assert not modules_after("import redstate") & heavy
 
 
+def test_workers_and_the_demo_need_no_database() -> None:
+    modules = modules_after(
+        "import redstate.demo.run, redstate.conversimple.runner, redstate.cli.app, redstate.cli.run"
+    )
+    assert not modules & {"sqlalchemy", "psycopg", "cryptography"}
+
+
 def imported_by(path: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from redstate.archive.process import SweepSettings
 from redstate.conversimple.runner.process import ChildProcess, Heard
 from redstate.conversimple.runner.settings import RunnerSettings
 
@@ -19,6 +18,9 @@ class SweeperProcess(ChildProcess):
     """
 
     def __init__(self, settings: RunnerSettings, heard: Heard) -> None:
+        # Only who archives needs SQLAlchemy.
+        from redstate.archive.process import SweepSettings
+
         def line(report_fd: int) -> bytes:
             return SweepSettings(
                 path=None if settings.path is None else str(settings.path.resolve()),
