@@ -7,6 +7,7 @@ only a conversation that was registered there begins, and changes find a record 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 
@@ -104,8 +105,9 @@ class Lifetime:
         """It was begun."""
         self._begun[conversation_id] = None
         if len(self._begun) > _REMEMBERED:
-            # Another thread may have taken the same one out.
-            self._begun.pop(next(iter(self._begun)), None)
+            # Other threads add and take out meanwhile; one more or less does not matter.
+            with contextlib.suppress(RuntimeError, StopIteration):
+                self._begun.pop(next(iter(self._begun)), None)
 
     def due_at_once(self, conversation_id: str, ended_us: int) -> None:
         """Have an archiver look at a conversation that has ended at that time (µs of the server's clock)."""
