@@ -20,6 +20,7 @@ local fence = '~' .. (rec[2] or '0000000000000000')
 call('HSET', KEYS[1], 'f', fence, 'x', time[1] .. string.format('%06d', us) .. ' ' .. args[5], args[1], entry)
 if empty then call('HDEL', KEYS[1], 'd') end
 if args[6] ~= '' then call('HSET', KEYS[1], 'g', args[6]) end
-if args[3] == '-' then call('PERSIST', KEYS[1]) else call('PEXPIRE', KEYS[1], args[3]) end
+-- What was written before there was an archive is in no index yet: its expiry stays.
+if args[3] ~= '-' then call('PEXPIRE', KEYS[1], args[3]) elseif rec[5] then call('PERSIST', KEYS[1]) end
 answer = version .. answer
 return answer

@@ -251,4 +251,6 @@ class AsyncConversation:
         try:
             return await self._record.apply(call, op_id, expected_version, record_calls.DELETED_WINDOW_MS)
         except ConversationEnded:
+            if expected_version is not None:
+                raise
             return await self._ending.erase()

@@ -147,7 +147,7 @@ class AsyncEnding:
         if life is not None:
             # Once more: an archiver may have been through with what was there before it was put back.
             await life.register(self._id)
-            life.remember(self._id)
+            life.remember(self._id, "")
         return True
 
     async def _restore(self, deadline: int) -> bool:

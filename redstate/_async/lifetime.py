@@ -49,14 +49,15 @@ class AsyncLifetime:
         self._within = due.begin_within(idle, tombstone_ttl)
         self._record = record
         self._archive = archive
-        # Ids of conversations that this process has begun, or found begun, in the order in which it did.
-        self._begun: dict[str, None] = {}
+        # Conversations that this process has begun, or found begun, in the order in which it did; with their customers.
+        self._begun: dict[str, str] = {}
         self._asks_again = 0.0
         self._patience = _FIRST_PATIENCE
 
-    def knows(self, conversation_id: str) -> bool:
-        """Whether this process has begun it, or found it begun."""
-        return conversation_id in self._begun
+    def knows(self, conversation_id: str, customer_id: str) -> bool:
+        """Whether this process has begun it, or found it begun, and said whose it is, if that is known."""
+        said = self._begun.get(conversation_id)
+        return said is not None and (not customer_id or said == customer_id)
 
     def forget(self, conversation_id: str) -> None:
         """It turned out to have ended, or to be gone."""
@@ -66,7 +67,7 @@ class AsyncLifetime:
         """Begin a conversation if it is not there, as it probably is; the arguments are those of ``begin``."""
         verdict = await self._record.ask(lifetime.begin(key, 0, customer_id))
         if verdict == "there":
-            self.remember(conversation_id)
+            self.remember(conversation_id, customer_id)
         elif verdict != "ended":  # which the change finds out itself, unless it is a repeat that has its answer
             await self.begin(conversation_id, key, customer_id)
 
@@ -94,7 +95,7 @@ class AsyncLifetime:
                 continue
             if verdict in ("ended", "absent"):
                 raise ended(key)
-            self.remember(conversation_id)
+            self.remember(conversation_id, customer_id)
             return verdict == "begun"
         raise AssertionError("the last attempt ends by raising")
 
@@ -102,9 +103,9 @@ class AsyncLifetime:
         """Have the index know a conversation. Returns until when its record may begin, by the server's clock (µs)."""
         return await self._record.ask(due.register(self._prefix, conversation_id, self.idle, self._within))
 
-    def remember(self, conversation_id: str) -> None:
-        """It was begun."""
-        self._begun[conversation_id] = None
+    def remember(self, conversation_id: str, customer_id: str) -> None:
+        """It was begun; ``customer_id`` is "" where it is not known whose it is."""
+        self._begun[conversation_id] = customer_id
         if len(self._begun) > _REMEMBERED:
             # Other threads add and take out meanwhile; one more or less does not matter.
             with contextlib.suppress(RuntimeError, StopIteration):

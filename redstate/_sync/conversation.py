@@ -252,4 +252,6 @@ class Conversation:
         try:
             return self._record.apply(call, op_id, expected_version, record_calls.DELETED_WINDOW_MS)
         except ConversationEnded:
+            if expected_version is not None:
+                raise
             return self._ending.erase()

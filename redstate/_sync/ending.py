@@ -148,7 +148,7 @@ class Ending:
         if life is not None:
             # Once more: an archiver may have been through with what was there before it was put back.
             life.register(self._id)
-            life.remember(self._id)
+            life.remember(self._id, "")
         return True
 
     def _restore(self, deadline: int) -> bool:

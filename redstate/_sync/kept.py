@@ -48,7 +48,7 @@ class KeptRecord(Record):
             ConversationEnded: the conversation has ended, or lies in the archive.
         """
         while True:
-            if not self.life.knows(self.conversation_id):
+            if not self.life.knows(self.conversation_id, self.customer_id):
                 # In the index it is put off by beginning; a late write shall not do that.
                 self.life.find(self.conversation_id, self.key, self.customer_id)
             try:

@@ -36,6 +36,7 @@ from redstate.errors import (
     ArchiveError,
     CallTimeout,
     ConfigurationError,
+    ConflictError,
     DataError,
     InvalidInput,
     OutcomeUnknown,
@@ -247,8 +248,8 @@ class Sweeper:
         """Put into a customer's profile what whoever ended the conversation has not."""
         try:
             await self._merge_one(row)
-        except StoreFull:
-            # It stays until others have made room.
+        except (StoreFull, ConflictError):
+            # It stays until others have made room, or left the customer alone for a moment.
             self.figures.failures += 1
             del batch.rows[row.conversation_id]
         except (DataError, InvalidInput) as error:

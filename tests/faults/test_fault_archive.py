@@ -178,6 +178,15 @@ def test_who_hangs_up_is_archived_as_abandoned_also_where_no_archiver_ran_for_lo
             conversation.state.set("step", "late")
 
 
+def test_whose_a_conversation_is_may_be_said_after_it_has_begun(url: str, prefix: str, path: str) -> None:
+    with Store.from_url(url, key_prefix=prefix, archive=path, idle=0.4) as store:
+        store.conversation("c1").state.set("step", "greeting")
+        store.conversation("c1", customer_id="ada").state.set("step", "logged in")
+        servers.wait_until(lambda: sweep(url, prefix, path, idle=0.4) == 1, "it is archived as abandoned")
+        (row,) = rows(path)
+        assert (row.customer_id, store.customer("ada").get("last_conversation")) == ("ada", "c1")
+
+
 def test_who_is_in_use_is_not_abandoned(url: str, prefix: str, path: str) -> None:
     with Store.from_url(url, key_prefix=prefix, archive=path, idle=1.0) as store:
         written, touched = store.conversation("written"), store.conversation("touched")
