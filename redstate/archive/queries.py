@@ -80,7 +80,7 @@ def put(dialect: sql.Dialect) -> Put:
     """What writes rows that are new, or newer than what is there."""
     insert = sqlite.insert(conversations) if dialect.name == "sqlite" else postgresql.insert(conversations)
     key, new = {"conversation_id", "created_at"}, insert.excluded
-    changes: dict[str, sql.ColumnElement[Any]] = {name: new[name] for name in _c.keys() if name not in key}  # noqa: SIM118 - not a dict
+    changes: dict[str, sql.ColumnElement[Any]] = {column.key: new[column.key] for column in _c if column.key not in key}
     changes["customer_id"] = sql.func.coalesce(new.customer_id, _c.customer_id)
     upsert = insert.on_conflict_do_update(index_elements=sorted(key), set_=changes, where=new.version > _c.version)
     compiled = upsert.compile(dialect=dialect)

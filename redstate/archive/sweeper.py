@@ -268,10 +268,14 @@ class Sweeper:
                 return
             except (StoreError, DataError, Rejected, OutcomeUnknown):
                 raise
-            except Exception:
+            except Exception as error:
                 # It raised, or what it made cannot be stored. It is the user's, and must keep no conversation for ever.
-                logger.exception(
-                    "merge failed for conversation %r; the profile gets no more than its end", row.conversation_id
+                # What it raised may quote the conversation: its text is for who asks for it.
+                logger.error(
+                    "merge failed for conversation %r with %s; the profile gets no more than its end",
+                    row.conversation_id,
+                    type(error).__name__,
+                    exc_info=logger.isEnabledFor(logging.DEBUG),
                 )
         await merge_into(customer, row.conversation_id, None, None)
 

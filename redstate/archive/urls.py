@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 
 import sqlalchemy as sql
@@ -61,7 +62,8 @@ def _parsed(url_or_path: str | os.PathLike[str]) -> sql.URL | None:
 
 def _check_psycopg() -> None:
     try:
-        import psycopg  # noqa: F401 - whether it can be imported is the question: it also needs libpq
+        # Not only found: it also needs libpq.
+        importlib.import_module("psycopg")
     except ImportError:
         missing = True
     else:

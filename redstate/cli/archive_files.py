@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import click
 import orjson
@@ -155,7 +155,7 @@ def _input(file: str, stack: contextlib.ExitStack) -> tuple[BinaryIO, int | None
     if file == "-":
         return sys.stdin.buffer, None
     try:
-        opened = stack.enter_context(Path(file).open("rb"))  # noqa: SIM115 - the stack closes it
+        opened = stack.enter_context(open(file, "rb"))
         status = os.fstat(opened.fileno())
     except OSError as error:
         raise ConfigurationError(
@@ -197,7 +197,7 @@ def _rows(batch: list[tuple[int, bytes]], file: str, done: _Restored) -> list[Ar
 
 
 @contextlib.contextmanager
-def _output(output: str | None) -> Iterator[BinaryIO]:
+def _output(output: str | None) -> Iterator[IO[bytes]]:
     """Where to write: a file that takes its name when it is complete, or what is no file, as it is."""
     if output is None or output == "-":
         yield sys.stdout.buffer
@@ -209,7 +209,7 @@ def _output(output: str | None) -> Iterator[BinaryIO]:
         return
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
         try:
-            yield file  # type: ignore[misc]  # its wrapper has what is needed
+            yield file.file
             file.flush()
             os.fsync(file.fileno())
             Path(file.name).replace(target)

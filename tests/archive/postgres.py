@@ -46,7 +46,7 @@ class Postgres:
     def execute(self, statement: str, database: str = "postgres") -> list[Any]:
         """Run SQL past the archive."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
-            cursor = connection.execute(statement)  # type: ignore[call-overload]  # no literal
+            cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
     def stop(self) -> None:

@@ -190,11 +190,12 @@ def test_moments_without_a_time_zone_are_refused(both: SqlArchive) -> None:
                 call(since=naive)
             with pytest.raises(errors.InvalidInput, match="has no time zone"):
                 call(until=naive)
+    useless: Any
     for useless in (0, -1, 1.5):
         with pytest.raises(errors.InvalidInput):
-            both.list(limit=useless)  # type: ignore[arg-type]
+            both.list(limit=useless)
         with pytest.raises(errors.InvalidInput):
-            both.rows(batch=useless)  # type: ignore[arg-type]
+            both.rows(batch=useless)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 20, 500])

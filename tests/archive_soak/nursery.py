@@ -7,6 +7,7 @@ first line of the standard input says until when (of ``time.time``).
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import random
@@ -100,7 +101,7 @@ def _talkers(chance: random.Random, until: float, plan: Plan, work: Callable[[in
     number = 0
     while time.time() < until:
         number += 1
-        child = _Child(lambda number=number: work(number))  # type: ignore[misc]  # called in the line before
+        child = _Child(functools.partial(work, number))
         left = until - time.time()
         apart = chance.uniform(*plan.talker_kills_apart)
         if apart >= left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -280,7 +281,7 @@ def test_a_sweeper_that_cannot_be_replaced_goes_on(url: str, prefix: str, tmp_pa
 
     async def scenario() -> None:
         settings = {"path": tmp_path, "archive": str(tmp_path / "a.db"), "merge": "profiles:merge", "workers": 1}
-        backoff = lambda: Backoff(first=0.01, highest=0.1)  # noqa: E731
+        backoff = functools.partial(Backoff, first=0.01, highest=0.1)
         async with supervised(url, prefix, backoff=backoff, **settings) as (_, supervisor, observed):
             (ready,) = observed.of("sweeper_ready")
             os.kill(supervisor.pids[1], 0)
