@@ -155,7 +155,7 @@ def _input(file: str, stack: contextlib.ExitStack) -> tuple[BinaryIO, int | None
     if file == "-":
         return sys.stdin.buffer, None
     try:
-        opened = stack.enter_context(open(file, "rb"))
+        opened = stack.enter_context(Path(file).open("rb"))  # noqa: SIM115 - the stack closes it
         status = os.fstat(opened.fileno())
     except OSError as error:
         raise ConfigurationError(
