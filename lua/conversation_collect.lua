@@ -1,14 +1,14 @@
 -- conversation_collect: tell what is due of a conversation: "take" it, whole, to the archive, as it has ended; one that
--- was silent for too long is ended here. "later": look again then. "gone": there is nothing. "erased": nothing may be
--- left in the archive either. Its last change and the last sign that it is in use are in the record, so no change has to
--- note that anywhere else.
+-- was silent for too long is ended here. "later": look again then. "gone": there is nothing. "erased", "deleted": nothing
+-- of up to that version may be left in the archive either; if a customer is named, of that customer, and of that life.
+-- Its last change and the last sign that it is in use are in the record, so no change has to note that anywhere else.
 -- KEYS    1 record
 -- ARGV    1 idle_us
 -- RETURNS verdict when field_and_value...
 -- ERRORS  RSCORRUPT
 -- COST    O(N) in the fields of the record
 local call = redis.call
-local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'b', 'n', 'x')
+local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'b', 'n', 'x', 'g')
 -- @include fence
 -- @include clock
 local value
@@ -20,10 +20,15 @@ elseif rec[5] and (#rec[5] ~= 16 or string.find(rec[5], '%D')) then
   return redis.error_reply('RSCORRUPT use')
 elseif rec[3] == rec[1] and closed then
   -- What archiving has left, or erasure.
-  value = {string.sub(rec[6], 18) == 'erased' and 'erased' or 'gone', now}
+  value = {'gone', now}
+  if string.sub(rec[6], 18) == 'erased' then
+    value = {'erased', now, 'v', rec[1], 'b', rec[4] or '', 'g', rec[7] or ''}
+  end
 elseif rec[3] == rec[1] and rec[4] ~= rec[1] and call('PTTL', KEYS[1]) > 0 then
   -- Deleted; what is left expires by itself.
   value = {'later', string.format('%.0f', now + call('PTTL', KEYS[1]) * 1000 + 1000000)}
+elseif rec[3] == rec[1] and rec[4] and rec[4] ~= rec[1] then
+  value = {'deleted', now, 'v', rec[1]}
 else
   local last = rec[1]
   if rec[5] and rec[5] > last then last = rec[5] end

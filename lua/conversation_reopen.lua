@@ -14,7 +14,8 @@ if not rec[1] then
 elseif closed and rec[1] == rec[3] then
   value = string.sub(rec[4] or '', 18) == 'erased' and 'erased' or 'archived'
 elseif rec[1] == rec[3] then
-  value = 'absent'
+  -- What was deleted must not come back from the archive. (What has just begun, or was only claimed, may be there.)
+  value = rec[5] and rec[5] ~= rec[1] and 'deleted' or 'absent'
 elseif not closed then
   value = 'open'
 else
@@ -23,7 +24,7 @@ else
   -- It may have been written without an archive so far; what is on its way there is of the same life.
   if args[1] == '-' and not rec[5] then call('HSET', KEYS[1], 'b', rec[1]) end
   if rec[1] >= now then now = string.format('%.0f', rec[1] + 1) end
-  call('HSET', KEYS[1], 'v', now, 'f', now)
+  call('HSET', KEYS[1], 'v', now, 'f', now, 'r', now)
   call('HDEL', KEYS[1], 'x', 'm', 'F')
   -- It will end once more.
   for _, field in ipairs(call('HKEYS', KEYS[1])) do

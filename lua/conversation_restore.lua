@@ -6,12 +6,14 @@
 -- ERRORS  RSDEADLINE RSCORRUPT
 -- COST    O(N) in the fields given
 local call, args = redis.call, ARGV
-local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'x', 'F')
+local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'x', 'F', 'b')
 -- @include fence
 -- @include clock
 local value = 'open'
 if closed and string.sub(rec[4] or '', 18) == 'erased' then
   value = 'erased'
+elseif rec[1] and rec[1] == rec[3] and not closed and rec[6] and rec[6] ~= rec[1] then
+  value = 'deleted'
 elseif closed and args[3] < (string.match(rec[4] or '', ' archived (%d+)$') or '') then
   -- It was back, was changed and left once more since the archive was read.
   value = 'stale'
@@ -27,6 +29,7 @@ elseif not rec[1] or rec[1] == rec[3] then
   if rec[5] and rec[2] and not closed then fence = rec[2] else call('HDEL', KEYS[1], 'F') end
   call('HSET', KEYS[1], 'v', version, 'f', fence)
   for i = 4, #args, 2000 do call('HSET', KEYS[1], unpack(args, i, math.min(i + 1999, #args))) end
+  call('HSET', KEYS[1], 'r', version)
   call('HDEL', KEYS[1], 'd', 'x', 'm')
   if args[1] == '-' then call('PERSIST', KEYS[1]) else call('PEXPIRE', KEYS[1], args[1]) end
   call('PUBLISH', KEYS[1], version)

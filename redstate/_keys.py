@@ -12,6 +12,7 @@ The key space (``rs`` is the default prefix):
         n               when it was used last without a change, sixteen digits
         x               when and why it ended, sixteen digits and a word; its f then begins with a tilde
         m               that it was merged into its customer's profile
+        r               when it was resumed last, sixteen digits
         s<field>        a state field, encoded
         h<agent>:<hook> whether a hook of an agent ran: "done", or until when it has time to, and who runs it
         k               the names of the state fields in the order in which they came
@@ -38,6 +39,7 @@ The key space (``rs`` is the default prefix):
         v d s k i j     as in a conversation
         t               its last conversations, each with the times when it was linked and when it was merged
         e               its history
+        x               when it was erased, sixteen digits and a word, for ten minutes at least
     rs:{cust:<id>}      channel as a conversation's
 
     rs:{conv:<id>}:tries  hash  attempts to log in of that conversation; delete() does not forget them
@@ -84,7 +86,7 @@ ATTRIBUTES, PLACED = "l", "o"
 STATE_BYTES = STATE.encode()
 WORKFLOW, WORKFLOW_DATA = "w", "W"
 OWNER = "F"
-BEGUN, CUSTOMER, ENDED, MERGED = "b", "g", "x", "m"
+BEGUN, CUSTOMER, ENDED, MERGED, RESUMED = "b", "g", "x", "m", "r"
 DUE_PARTS = 64
 """For good: a conversation that is in one part must not be looked for in another."""
 UNVERSIONED = b"hijfFqQbgmnx"
@@ -140,6 +142,15 @@ def check_id(text: str, what: str) -> str:
     """
     _encoded(text, what)
     return text
+
+
+def is_id(text: str) -> bool:
+    """Whether it can name something."""
+    try:
+        _encode_id(text)
+    except InvalidId:
+        return False
+    return True
 
 
 def beat_channel(prefix: str, token: str) -> str:

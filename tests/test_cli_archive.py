@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from archive_rows import COMMAND, fill, row, rows_of, sweep
 from test_cli_sweep import on_a_terminal
 
@@ -101,8 +102,24 @@ def test_a_customer_is_erased_everywhere_once_and_it_says_so(
     assert capsys.readouterr().out == "Nothing was known of customer anna.\n"
     assert main(["archive", "erase", "--customer", "anna", "--yes", "--json", "--url", url]) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "customer_id": "anna", "profile": False, "conversations": [], "archived": 0,
+        "customer_id": "anna", "profile": False, "conversations": [], "archived": 0, "unreadable": [],
     }  # fmt: skip
+
+
+def test_an_erasure_names_what_it_could_not_tell_whose_it_is(
+    url: str, prefix: str, path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setenv("REDSTATE_KEY_PREFIX", prefix)
+    with Store.from_url(url, key_prefix=prefix, archive=path) as store:
+        store.archive.list()
+        store.conversation("a").state.set("customer_id", "anna")
+        store.conversation("b").state.set("step", 1)
+        with redis.Redis.from_url(url) as raw:
+            raw.hset(store.conversation("b").key, "scustomer_id", b"{no json")
+    assert main(["archive", "erase", "--customer", "anna", "--yes", "--url", url]) == 0
+    said = capsys.readouterr()
+    assert "1 conversation in the store" in said.out
+    assert said.err == "Of 1 conversation in the store it cannot be told whose, so nothing was done: b\n"
 
 
 @pytest.mark.parametrize("moment", ["going on", "ended", "archived", "going on again"])

@@ -13,6 +13,8 @@ elseif journal >= seq then
   if at then
     local answer, done = string.match(journal, '^(%d+(%a+) [^;|]*)', at)
     if not done then return redis.error_reply('RSCORRUPT journal') end
+    -- Its record was erased since.
+    if done == 'er' then return redis.error_reply('RSSTALE journal') end
     if done ~= tag then return redis.error_reply('RSMISMATCH journal') end
     -- What stood before it is long gone; no record has such a version.
     answer = '9999999999999999' .. answer

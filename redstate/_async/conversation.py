@@ -5,6 +5,7 @@ from __future__ import annotations
 from redstate._async.cart import AsyncCart
 from redstate._async.customer import AsyncCustomer
 from redstate._async.ending import AsyncEnding
+from redstate._async.kept import AsyncKeptRecord
 from redstate._async.record import AsyncRecord
 from redstate._async.sealed import reencrypt
 from redstate._async.session import AsyncSession
@@ -16,7 +17,7 @@ from redstate.calls import lifetime, sizes
 from redstate.calls import record as record_calls
 from redstate.calls.cart_limits import CartLimits
 from redstate.calls.sizes import SizeReport
-from redstate.errors import ConversationEnded, OperationMismatch
+from redstate.errors import ConversationAbsent, ConversationEnded, OperationMismatch, StaleOperation
 from redstate.workflow.definition import Workflow
 
 
@@ -139,8 +140,8 @@ class AsyncConversation:
         """End it: nothing changes it any more until it is resumed. It can be called again, anywhere, without harm.
 
         If it has a customer (the handle's ``customer_id``, or the state's field of that name), it is merged into the
-        profile, once: ``last_conversation``, ``last_interaction``, and what the store's ``merge`` makes of it. With an
-        archive it then leaves for that, within a second where a sweeper runs; without one it stays for its ``ttl``.
+        profile, once: ``last_conversation``, ``last_interaction``, and what the store's ``merge`` makes of it. One that
+        was resumed is merged once more when it ends again. With an archive it then leaves for that, within a second where a sweeper runs; without one it stays for its ``ttl``.
 
         Args:
             reason: why, one word of at most 64 letters, digits, dashes and underscores.
@@ -219,12 +220,20 @@ class AsyncConversation:
             op_id: the error's.
 
         Raises:
-            StaleOperation: the operation left the window of remembered ones.
+            StaleOperation: the operation left the window of remembered ones, or the conversation left for the archive.
         """
+        record = self._record
+        # It begins nothing: what is not here any more remembers nothing.
+        apply = record.apply_to_begun if isinstance(record, AsyncKeptRecord) else record.apply
         try:
-            return await self._record.apply(record_calls.settle(self.key), op_id)
+            return await apply(record_calls.settle(self.key), op_id)
         except OperationMismatch:
             return True
+        except ConversationEnded:
+            # The journal was asked before that.
+            return False
+        except ConversationAbsent:
+            raise StaleOperation(f"Nothing of {self.key} is remembered any more", op_id=op_id, key=self.key) from None
 
     async def reencrypt(self) -> int:
         """Write every value of it that is not as the store encrypts now under the current key; one change, or none.
@@ -245,12 +254,12 @@ class AsyncConversation:
         """Delete it with all its state. Returns whether it existed.
 
         Its version and journals stay for ten minutes, so that a late repeat of an earlier change is still recognised
-        and does not bring it back. One that has ended is erased: it does not reach the archive any more.
+        and does not bring it back. One that has ended is erased. With an archive nothing of that id stays there either,
+        as soon as a sweeper has run, nor does ``resume`` bring anything back; one that has ended is refused changes for
+        ``tombstone_ttl`` from then on, as if it had just left.
+
+        Raises:
+            Fenced: it has a newer owner.
+            ConversationEnded: it has ended, and a version was expected.
         """
-        call = record_calls.delete(self.key)
-        try:
-            return await self._record.apply(call, op_id, expected_version, record_calls.DELETED_WINDOW_MS)
-        except ConversationEnded:
-            if expected_version is not None:
-                raise
-            return await self._ending.erase()
+        return await self._ending.delete(op_id, expected_version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
 from redstate import _keys
@@ -11,8 +11,10 @@ from redstate._async.record import AsyncRecord
 from redstate.archive.conversation import EndedConversation, ended_conversation
 from redstate.archive.dossier import CustomerErasure, CustomerExport, customer_tag, forget_linked
 from redstate.archive.rows import customer_of, row_of
+from redstate.calls import customer as customer_calls
 from redstate.calls import due, lifetime
 from redstate.calls import session as session_calls
+from redstate.errors import DataError
 
 if TYPE_CHECKING:
     from redstate._async.store import AsyncStore
@@ -42,58 +44,93 @@ class AsyncDossier:
         """As the customer's handle's."""
         customer, codec, archive = self._store.customer(self._id), self._record.codec, self._store._ended
         found: dict[tuple[str, int], EndedConversation] = {}
+        unreadable: list[str] = []
         if archive is not None:
             for row in await archive.run(lambda opened: list(opened.rows(customer_id=self._id))):
                 key = _keys.conversation_key(self._prefix, row.conversation_id)
-                found[row.conversation_id, row.created_us] = ended_conversation(codec, key, row)
-        async for conversation_id, key in self._held():
+                try:
+                    found[row.conversation_id, row.created_us] = ended_conversation(codec, key, row)
+                except DataError:
+                    unreadable.append(row.conversation_id)
+        async for conversation_id, key in self._held(unreadable):
             fields = await self._record.ask(lifetime.fields(key))
-            if b"v" in fields and fields.get(b"d") != fields[b"v"]:
+            if b"v" not in fields or fields.get(b"d") == fields[b"v"]:
+                continue
+            try:
                 row = row_of(codec, conversation_id, key, fields)
                 # What was resumed lies in both, and here is what it is now.
                 found[conversation_id, row.created_us] = ended_conversation(codec, key, row)
+            except DataError:
+                unreadable.append(conversation_id)
         return CustomerExport(
             customer_id=self._id,
             profile=await customer.all(fresh=True),
             history=await customer.history(_ALL, fresh=True),
             links=await customer.conversations(_ALL, fresh=True),
             conversations=[found[one] for one in sorted(found, key=lambda one: (one[1], one[0]))],
+            unreadable=tuple(dict.fromkeys(unreadable)),
         )
 
     async def erase(self) -> CustomerErasure:
         """As the customer's handle's."""
-        store, archive = self._store, self._store._ended
+        store, archive, unreadable = self._store, self._store._ended, list[str]()
         links = await store.customer(self._id).conversations(_ALL, fresh=True)
         erased = []
-        async for conversation_id, key in self._held():
-            if await store.conversation(conversation_id)._ending.erase():
+        async for conversation_id, key in self._held(unreadable):
+            if await store.conversation(conversation_id)._ending.erase(self._id):
                 erased.append(conversation_id)
             await self._record.ask(session_calls.forget_attempts(_keys.attempts_key(key)))
         archived = 0
         if archive is not None:
+            await self._bar(await archive.run(lambda opened: opened.ids_of(self._id)))
             for link in links:
                 forget = functools.partial(forget_linked, conversation_id=link.id, customer_id=self._id)
                 archived += await archive.run(forget)
             archived += await archive.run(lambda opened: opened.delete_of(self._id))
         await store.cache.invalidate_tag(customer_tag(self._id))
         # Last, as its list tells what there is to erase: where this fails half-way, it can be done again.
-        existed = await store.customer(self._id).delete()
-        return CustomerErasure(self._id, existed, tuple(erased), archived)
+        existed = await self._record.ask(customer_calls.erase(self._record.key))
+        self._record.copies.forget(self._record.key)
+        return CustomerErasure(self._id, existed, tuple(erased), archived, tuple(unreadable))
 
-    async def _held(self) -> AsyncIterator[tuple[str, str]]:
-        """The customer's conversations in the store, each with its key: the linked ones, and those in the index."""
+    async def _bar(self, archived: Iterable[str]) -> None:
+        """See to it that no archived conversation comes back just now: somebody may be about to resume it."""
+        for conversation_id in archived:
+            key = _keys.conversation_key(self._prefix, conversation_id)
+            # What is here by now is another life of it, and somebody else's.
+            if not await self._record.ask(lifetime.present(key)):
+                await self._store.conversation(conversation_id)._ending.erase(self._id)
+
+    async def _held(self, unreadable: list[str]) -> AsyncIterator[tuple[str, str]]:
+        """The customer's conversations in the store, each with its key: the linked ones, and those in the index.
+
+        Args:
+            unreadable: gets the ids of those of which it cannot be told whose they are, and that are not linked.
+        """
         links = await self._store.customer(self._id).conversations(_ALL, fresh=True)
         linked = dict.fromkeys(link.id for link in links)
         for conversation_id in linked:
             key = _keys.conversation_key(self._prefix, conversation_id)
-            # Of what has left there is nothing here to erase, and it may be restored one day.
-            if await self._record.ask(lifetime.present(key)) and await self._whose(key) in (None, self._id):
+            # Of what has left there is nothing here to erase.
+            if await self._record.ask(lifetime.present(key)) and await self._may_be_ours(key):
                 yield conversation_id, key
         for part in range(_keys.DUE_PARTS if self._store._life is not None else 0):
             for conversation_id in await self._record.ask(due.all_in(self._prefix, part)):
+                if conversation_id in linked:
+                    continue
                 key = _keys.conversation_key(self._prefix, conversation_id)
-                if conversation_id not in linked and await self._whose(key) == self._id:
-                    yield conversation_id, key
+                try:
+                    if await self._whose(key) == self._id:
+                        yield conversation_id, key
+                except DataError:
+                    unreadable.append(conversation_id)
+
+    async def _may_be_ours(self, key: str) -> bool:
+        """Whether a linked conversation is not known to be another's."""
+        try:
+            return await self._whose(key) in (None, self._id)
+        except DataError:
+            return True
 
     async def _whose(self, key: str) -> str | None:
         return customer_of(self._record.codec, key, *await self._record.ask(lifetime.customer_of(key)))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Callable
+from typing import Any
 
 from redstate._async.record import AsyncRecord
 from redstate._replies import ended
@@ -71,6 +73,12 @@ class AsyncLifetime:
         elif verdict != "ended":  # which the change finds out itself, unless it is a repeat that has its answer
             await self.begin(conversation_id, key, customer_id)
 
+    async def adopt(self, conversation_id: str, key: str, customer_id: str) -> None:
+        """Have one that was written without an archive so far be kept; the arguments are those of ``begin``."""
+        known = self.knows(conversation_id, "")
+        if not known and await self._record.ask(lifetime.begin(key, 0, customer_id)) == "unkept":
+            await self.begin(conversation_id, key, customer_id)
+
     async def begin(self, conversation_id: str, key: str, customer_id: str) -> bool:
         """Begin a conversation, unless it is there. Returns whether it was not.
 
@@ -82,22 +90,33 @@ class AsyncLifetime:
             ConversationEnded: it has ended, or lies in the archive.
             DeadlineExceeded: the server, or this process, stood still for so long that it could not be done safely.
         """
-        for attempt in range(_ATTEMPTS):
-            deadline = await self.register(conversation_id)
+
+        async def begun(deadline: int) -> str:
             # One that was resumed is in the archive, and in the store as well.
             if await self._is_archived(conversation_id):
                 deadline = 0
-            try:
-                verdict = await self._record.ask(lifetime.begin(key, deadline, customer_id))
-            except DeadlineExceeded:
-                if attempt + 1 == _ATTEMPTS:
-                    raise
-                continue
-            if verdict in ("ended", "absent"):
-                raise ended(key)
-            self.remember(conversation_id, customer_id)
-            return verdict == "begun"
-        raise AssertionError("the last attempt ends by raising")
+            return await self._record.ask(lifetime.begin(key, deadline, customer_id))
+
+        verdict: str = await self.registered(conversation_id, begun)
+        if verdict in ("ended", "absent"):
+            raise ended(key)
+        self.remember(conversation_id, customer_id)
+        return verdict == "begun"
+
+    async def registered(self, conversation_id: str, work: Callable[[int], Any]) -> Any:
+        """Do what needs the index to know the conversation, soon after it does. Returns what ``work`` does.
+
+        Args:
+            conversation_id: which.
+            work: called with the time by which it must be done, by the server's clock (µs); again where that passed.
+
+        Raises:
+            DeadlineExceeded: the server, or this process, stood still for so long that it could not be done safely.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            with contextlib.suppress(DeadlineExceeded):
+                return await work(await self.register(conversation_id))
+        return await work(await self.register(conversation_id))
 
     async def register(self, conversation_id: str) -> int:
         """Have the index know a conversation. Returns until when its record may begin, by the server's clock (µs)."""

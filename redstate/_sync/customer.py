@@ -19,10 +19,12 @@ from redstate.calls import record as record_calls
 from redstate.calls import state as state_calls
 from redstate.calls.cache import PLAIN
 from redstate.calls.customer import (
+    Carry,
     CustomerChange,
     CustomerConversation,
     CustomerEvent,
     CustomerWatch,
+    Span,
     Updates,
     WholeCustomer,
 )
@@ -182,6 +184,22 @@ class Customer:
             on_whole=callable(updates),
         )
 
+    def _merge_span(self, conversation_id: str, span: Span, carry: Carry | None) -> bool:
+        """Merge a part of a conversation's life, once. Returns whether it was this call that did it.
+
+        Args:
+            conversation_id: which.
+            span: the part; what was in use before the customer was erased is not merged any more.
+            carry: makes what is carried over.
+        """
+        record = self._record
+        return self._judged(
+            lambda seen, now: customer_calls.merge_span(
+                record.codec, record.key, conversation_id, span, carry, seen, now
+            ),
+            on_whole=carry is not None,
+        )
+
     # History
 
     def add_history(self, event: str, /, *, op_id: str | None = None, **data: Any) -> int:
@@ -258,25 +276,31 @@ class Customer:
         Conversations are found by the customer's list, by the ``customer_id`` that they were begun or ended with or
         have in their state, and in the archive. (Those of a store without an archive are found by the list only.)
 
+        Returns:
+            what there is; its ``unreadable`` names conversations that cannot be read in this process.
+
         Raises:
             ArchiveError: the archive's database could not be asked.
-            DataError: something cannot be read.
+            DataError: the customer's own record cannot be read.
         """
         return self._dossier.export()
 
     def erase(self) -> CustomerErasure:
         """Erase all of it, for good: what ``export`` finds, in the store, in every process's memory and in the archive.
 
-        Conversations that are going on end by it (``ConversationEnded``), and an archiver that is on its way with one
-        takes it out of the archive again. Cached values that carry the tag ``customer:<id>`` are dropped; of what else
-        was cached, or copied elsewhere, nothing is known here. What remains for ten minutes are versions and numbers
-        of operations, without a value of the profile. Where it fails it can be called again until it succeeds.
+        Conversations that are going on end by it (``ConversationEnded``), and nothing that is under way brings any of
+        it back: no archiver, merge, return, or repeat of an earlier change. Cached values that carry the tag
+        ``customer:<id>`` are dropped; of what else was cached, or copied elsewhere, nothing is known here. What remains
+        for ten minutes are versions and numbers of operations, without a value; of a conversation, its id and the
+        customer's until a sweeper has run, and ``tombstone_ttl`` from then on. That id is refused changes so long. What
+        is said of the customer after that, or while this runs, is stored anew. Where it fails it can be called again.
 
         Returns:
-            what was there.
+            what was there; its ``unreadable`` names conversations of which it cannot be told whose they are.
 
         Raises:
             ArchiveError: the archive's database could not be asked; what was in the store may be gone by then.
+            DataError: the customer's own list of conversations cannot be read; nothing was erased.
         """
         return self._dossier.erase()
 

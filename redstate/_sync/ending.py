@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from typing import Any
 
+from redstate._scope import current, refuse_late
 from redstate._sync.customer import Customer
 from redstate._sync.kept import KeptRecord
 from redstate._sync.record import Record
@@ -14,7 +16,9 @@ from redstate.archive.conversation import EndedConversation, Merge, ended_conver
 from redstate.archive.rows import fields_of, row_of, stated_customer
 from redstate.archive.threads import ThreadArchive
 from redstate.calls import lifetime
-from redstate.errors import ArchiveError, ConversationAbsent, ConversationEnded, DeadlineExceeded, InvalidId
+from redstate.calls import record as record_calls
+from redstate.calls.customer import Carry
+from redstate.errors import ArchiveError, ConversationAbsent, ConversationEnded, Fenced, InvalidId
 
 logger = logging.getLogger("redstate")
 
@@ -56,12 +60,15 @@ class Ending:
         record = self._record
         return record.begin() if isinstance(record, KeptRecord) else False
 
-    def end(self, reason: str) -> bool:
-        """As the handle's."""
-        record = self._record
+    def end(self, reason: str, customer_id: str = "") -> bool:
+        """As the handle's; ``customer_id`` is whose it is, where the handle was not told."""
+        record, customer_id = self._record, self._customer_id or customer_id
         try:
-            apply = record.apply_to_begun if isinstance(record, KeptRecord) else record.apply
-            apply(lifetime.end(record.key, reason, self._customer_id or ""))
+            if isinstance(record, KeptRecord):
+                record.life.adopt(self._id, record.key, customer_id)
+                record.apply_to_begun(lifetime.end(record.key, reason, customer_id))
+            else:
+                record.apply(lifetime.end(record.key, reason, customer_id))
             ended = True
         except ConversationEnded:
             ended = False
@@ -89,67 +96,94 @@ class Ending:
             # Also where the merge failed: an archiver tries again, or goes without.
             record.life.due_at_once(self._id, ended_us)
 
-    def merge(self) -> str | None:
-        """Note the conversation in its customer's profile, once, as it is now. Returns whose it is.
+    def merge(self) -> str:
+        """Note the conversation in its customer's profile, once, as it is now. Returns whose it is; "" for nobody's.
 
         Raises:
             InvalidId: its state's ``customer_id`` can be no customer's.
             RedstateError: what ``merge`` made cannot be stored, or the store could not do it.
         """
-        customer_id = self._whose()
-        if customer_id:
-            merge_into(self._customers(customer_id), self._id, self._snapshot(), self._merge)
-        return customer_id
-
-    def _whose(self) -> str | None:
-        if self._customer_id:
-            return self._customer_id
         record = self._record
-        return stated_customer(record.codec, record.key, *record.ask(lifetime.customer_of(record.key)))
+        found = record.ask(lifetime.belonging(record.key))
+        if found is None:
+            return ""
+        customer_id = self._customer_id or stated_customer(record.codec, record.key, found.given, found.stated)
+        if not customer_id:
+            return ""
+        customer = self._customers(customer_id)
+        customer._merge_span(self._id, found.span, carried(self._snapshot(), self._merge))
+        return customer_id
 
     def _snapshot(self) -> EndedConversation | None:
         """The conversation, if there is a function that looks at it."""
         record = self._record
         fields = {} if self._merge is None else record.ask(lifetime.fields(record.key))
-        if b"v" not in fields:
+        if b"v" not in fields or fields[b"v"] == fields.get(b"d"):
             return None
         return ended_conversation(record.codec, record.key, row_of(record.codec, self._id, record.key, fields))
 
-    def erase(self) -> bool:
-        """Take it out of the store, and have an archiver take it out of the archive. Returns whether it was here."""
+    def delete(self, op_id: str | None, expected_version: int | None) -> bool:
+        """As the handle's."""
+        record = self._record
+        refuse_late(record.key)
+        scope = current.get()
+        token = None if scope is None else scope.fence(record.key)
+        try:
+            call = record_calls.delete(record.key)
+            existed = record.apply(call, op_id, expected_version, record_calls.DELETED_WINDOW_MS)
+        except ConversationEnded:
+            if expected_version is not None:
+                raise
+            return self.erase(token=token)
+        if isinstance(record, KeptRecord):
+            # What was resumed is in the archive, too.
+            record.life.due_at_once(self._id, record.ask(lifetime.server_time(record.key)))
+        return existed
+
+    def erase(self, customer_id: str = "", token: int | None = None) -> bool:
+        """Take it out of the store, and have an archiver take it out of the archive. Returns whether it was here.
+
+        Args:
+            customer_id: whose it is, if what is another's shall stay in the archive.
+            token: of the owner that wants it.
+
+        Raises:
+            Fenced: there is a newer owner.
+        """
         record = self._record
         life = record.life if isinstance(record, KeptRecord) else None
-        existed = record.ask(lifetime.erase(record.key, 0.0 if life is None else life.idle))
+
+        def erased(deadline: int) -> int | bool:
+            return record.ask(lifetime.erase(record.key, deadline, customer_id, token))
+
+        verdict: int | bool = erased(0) if life is None else life.registered(self._id, erased)
         record.copies.forget(record.key)
+        if type(verdict) is int:
+            raise Fenced(f"{record.key} has a newer owner", key=record.key, current_token=verdict)
         if life is not None:
             life.due_at_once(self._id, record.ask(lifetime.server_time(record.key)))
-        return existed
+        return bool(verdict)
 
     def resume(self) -> bool:
         """As the handle's."""
         record = self._record
         life = record.life if isinstance(record, KeptRecord) else None
-        for attempt in range(_ATTEMPTS):
-            # In the index before anything else: an archiver that is just through with it then lets it stand.
-            deadline = 0 if life is None else life.register(self._id)
-            verdict = record.ask(lifetime.reopen(record.key, record.ttl_ms))
-            record.copies.forget(record.key)
-            if verdict in ("reopened", "open"):
-                break
-            if verdict == "erased" or not deadline:
-                return False
-            try:
-                if not self._restore(deadline):
-                    return False
-                break
-            except DeadlineExceeded:
-                if attempt + 1 == _ATTEMPTS:
-                    raise
-        if life is not None:
+        # In the index before anything else: an archiver that is just through with it then lets it stand.
+        resumed: bool = self._reopen(0) if life is None else life.registered(self._id, self._reopen)
+        if resumed and life is not None:
             # Once more: an archiver may have been through with what was there before it was put back.
             life.register(self._id)
             life.remember(self._id, "")
-        return True
+        return resumed
+
+    def _reopen(self, deadline: int) -> bool:
+        """Let it go on, wherever it lies. Returns whether there is one."""
+        record = self._record
+        verdict = record.ask(lifetime.reopen(record.key, record.ttl_ms))
+        record.copies.forget(record.key)
+        if verdict in ("reopened", "open"):
+            return True
+        return verdict not in ("erased", "deleted") and deadline != 0 and self._restore(deadline)
 
     def _restore(self, deadline: int) -> bool:
         record = self._record
@@ -163,22 +197,17 @@ class Ending:
             verdict = record.ask(call)
             record.copies.forget(record.key)
             if verdict != "stale":
-                return verdict != "erased"
+                return verdict in ("restored", "open")
         raise ArchiveError("The archive has an older version than it took", path="", reason="older")
 
 
-def merge_into(customer: Customer, conversation_id: str, ended: EndedConversation | None, merge: Merge | None) -> bool:
-    """Note an ended conversation in its customer's profile, once.
+def carried(ended: EndedConversation | None, merge: Merge | None) -> Carry | None:
+    """What a customer's profile gets of an ended conversation.
 
     Args:
-        customer: whose it is.
-        conversation_id: which.
         ended: the conversation, for ``merge``; without it nothing is carried over.
         merge: makes what is carried over.
-
-    Returns:
-        Whether it was this call that did it.
     """
     if merge is None or ended is None:
-        return customer.merge_conversation(conversation_id)
-    return customer.merge_conversation(conversation_id, functools.partial(merge, ended))
+        return None
+    return lambda profile, merged_at: merge(dataclasses.replace(ended, merged_at=merged_at), profile)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Callable
+from typing import Any
 
 from redstate._replies import ended
 from redstate._sync.record import Record
@@ -70,6 +72,12 @@ class Lifetime:
         elif verdict != "ended":  # which the change finds out itself, unless it is a repeat that has its answer
             self.begin(conversation_id, key, customer_id)
 
+    def adopt(self, conversation_id: str, key: str, customer_id: str) -> None:
+        """Have one that was written without an archive so far be kept; the arguments are those of ``begin``."""
+        known = self.knows(conversation_id, "")
+        if not known and self._record.ask(lifetime.begin(key, 0, customer_id)) == "unkept":
+            self.begin(conversation_id, key, customer_id)
+
     def begin(self, conversation_id: str, key: str, customer_id: str) -> bool:
         """Begin a conversation, unless it is there. Returns whether it was not.
 
@@ -81,22 +89,33 @@ class Lifetime:
             ConversationEnded: it has ended, or lies in the archive.
             DeadlineExceeded: the server, or this process, stood still for so long that it could not be done safely.
         """
-        for attempt in range(_ATTEMPTS):
-            deadline = self.register(conversation_id)
+
+        def begun(deadline: int) -> str:
             # One that was resumed is in the archive, and in the store as well.
             if self._is_archived(conversation_id):
                 deadline = 0
-            try:
-                verdict = self._record.ask(lifetime.begin(key, deadline, customer_id))
-            except DeadlineExceeded:
-                if attempt + 1 == _ATTEMPTS:
-                    raise
-                continue
-            if verdict in ("ended", "absent"):
-                raise ended(key)
-            self.remember(conversation_id, customer_id)
-            return verdict == "begun"
-        raise AssertionError("the last attempt ends by raising")
+            return self._record.ask(lifetime.begin(key, deadline, customer_id))
+
+        verdict: str = self.registered(conversation_id, begun)
+        if verdict in ("ended", "absent"):
+            raise ended(key)
+        self.remember(conversation_id, customer_id)
+        return verdict == "begun"
+
+    def registered(self, conversation_id: str, work: Callable[[int], Any]) -> Any:
+        """Do what needs the index to know the conversation, soon after it does. Returns what ``work`` does.
+
+        Args:
+            conversation_id: which.
+            work: called with the time by which it must be done, by the server's clock (µs); again where that passed.
+
+        Raises:
+            DeadlineExceeded: the server, or this process, stood still for so long that it could not be done safely.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            with contextlib.suppress(DeadlineExceeded):
+                return work(self.register(conversation_id))
+        return work(self.register(conversation_id))
 
     def register(self, conversation_id: str) -> int:
         """Have the index know a conversation. Returns until when its record may begin, by the server's clock (µs)."""

@@ -12,7 +12,7 @@ import orjson
 from redstate import _keys
 from redstate._codec import Codec
 from redstate.archive.interface import ArchiveRow
-from redstate.archive.rows import state_of
+from redstate.archive.rows import SEALED, state_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -34,6 +34,8 @@ class EndedConversation:
             where it has some; None without a cart.
         workflows: by name: ``step``, ``status``, and in ``data`` what was collected.
         session: ``user_id``, ``username``, ``since_us`` and ``expires_us`` of who was logged in; None where nobody was.
+        merged_at: for the store's ``merge``: when the conversation was merged into the profile before, as it had ended
+            already and was resumed; None the first time, and for everybody else.
     """
 
     conversation_id: str
@@ -48,6 +50,7 @@ class EndedConversation:
     cart: dict[str, Any] | None = field(repr=False, hash=False)
     workflows: dict[str, Any] = field(repr=False, hash=False)
     session: dict[str, Any] | None = field(repr=False, hash=False)
+    merged_at: datetime | None = None
 
 
 Merge = Callable[[EndedConversation, dict[str, Any]], Mapping[str, Any]]
@@ -83,7 +86,7 @@ def ended_conversation(codec: Codec, key: str, row: ArchiveRow) -> EndedConversa
         state,
         _cart(codec, key, _plain(row.cart)),
         {name: _workflow(codec, key, name, one) for name, one in (_plain(row.workflow) or {}).items()},
-        _plain(row.session),
+        _session(codec, key, _plain(row.session)),
     )
 
 
@@ -107,6 +110,13 @@ def _workflow(codec: Codec, key: str, name: str, found: dict[str, Any]) -> dict[
     data = codec.decode(orjson.dumps(found["data"]), key=key, field=_keys.WORKFLOW_DATA + name)
     # What is encrypted is more than what was collected.
     return {**found, "data": data[0] if type(data) is list else data}
+
+
+def _session(codec: Codec, key: str, session: dict[str, Any] | None) -> dict[str, Any] | None:
+    if session is None or SEALED not in session:
+        return session
+    who = codec.decode(orjson.dumps(session.pop(SEALED)), key=key, field=_keys.USER)
+    return {**who, **session}
 
 
 def _plain(text: str | None) -> Any:

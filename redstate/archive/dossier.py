@@ -23,6 +23,7 @@ class CustomerExport:
         links: the customer's list of conversations, newest first.
         conversations: those that are going on or have ended in the store, and those in the archive, oldest first. One
             that is going on has no ``ended_at`` and the reason "".
+        unreadable: ids of conversations that cannot be read here, or of which it cannot be told whose they are.
     """
 
     customer_id: str
@@ -30,6 +31,7 @@ class CustomerExport:
     history: list[CustomerEvent] = field(repr=False, hash=False)
     links: list[CustomerConversation] = field(repr=False, hash=False)
     conversations: list[EndedConversation] = field(repr=False, hash=False)
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,14 @@ class CustomerErasure:
         profile: whether there was a profile.
         conversations: the ids of those that were in the store, going on or ended.
         archived: how many were in the archive.
+        unreadable: ids of conversations in the store that are still there, as it cannot be told whose they are.
     """
 
     customer_id: str
     profile: bool
     conversations: tuple[str, ...]
     archived: int
+    unreadable: tuple[str, ...] = ()
 
 
 def customer_tag(customer_id: str) -> str:

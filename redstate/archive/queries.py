@@ -15,6 +15,7 @@ from redstate.archive.tables import LAST_MOMENT, LAST_SEEN, ROW, conversations, 
 from redstate.errors import InvalidInput
 
 _c = conversations.c
+_LAST_SCHEMA = 9_999
 _ID: sql.BindParameter[str] = sql.bindparam("id", type_=_c.conversation_id.type)
 _SAME = _c.conversation_id == _ID
 _NEWEST_FIRST = _c.created_at.desc()
@@ -31,6 +32,17 @@ DELETE_OF = sql.delete(conversations).where(_c.customer_id == _ID)
 DELETE_ROW = DELETE.where(
     _c.created_at == sql.bindparam("created", type_=_c.created_at.type),
     _c.version == sql.bindparam("version_", type_=_c.version.type),
+)
+IDS_OF = sql.select(_c.conversation_id).where(_c.customer_id == _ID).distinct()
+# What was erased or deleted at a version; a later life of the same id stays.
+_UP_TO = _c.version <= sql.bindparam("version_", type_=_c.version.type)
+FORGET = DELETE.where(_UP_TO)
+FORGET_OF = FORGET.where(
+    sql.or_(
+        _c.customer_id.is_(None),
+        _c.customer_id == sql.bindparam("customer", type_=_c.customer_id.type),
+        _c.created_at == sql.bindparam("created", type_=_c.created_at.type),
+    )
 )
 
 _NOW: sql.BindParameter[int] = sql.bindparam("now", type_=_c.updated_at.type)
@@ -98,6 +110,8 @@ def check_row(row: ArchiveRow) -> None:
     if row.customer_id is not None:
         _check_id(row.customer_id, "customer id")
     check_numbers(row.created_us, row.updated_us, row.version, row.ended_us or 0)
+    if row.schema_version is not None and not 0 <= row.schema_version <= _LAST_SCHEMA:
+        raise InvalidInput("The schema version is none that redstate wrote")
 
 
 def _check_id(text: str, what: str) -> None:

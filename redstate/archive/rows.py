@@ -19,10 +19,13 @@ from redstate._codec import Codec
 from redstate.archive.interface import ArchiveRow
 from redstate.calls import cart_order
 from redstate.calls.record import Snapshot, snapshot_of
-from redstate.errors import CorruptState, InvalidId
+from redstate.errors import CorruptState, InvalidId, UnknownEncryptionKey, UnknownType
+
+SEALED = "sealed"
+"""In the session's column: who was logged in, encrypted."""
 
 # State has a column of its own; the rest concerns the life that ends here.
-_LEFT_OUT = frozenset(b"sudvfFxmngbijqQ")
+_LEFT_OUT = frozenset(b"sudvfFxmngbrijqQ")
 _WORKFLOW = ord("w")
 _ENDED_HOOK = b":on_conversation_ended"
 _HEADER = re.compile(rb"(\d{16})(\d{16})\d{32}([rfc])(\w+)", re.ASCII)
@@ -56,7 +59,7 @@ def row_of(codec: Codec, conversation_id: str, key: str, fields: Mapping[bytes, 
         state=_state(key, snapshot),
         cart=_cart(key, snapshot),
         workflow=_workflows(key, fields),
-        session=_session(key, fields),
+        session=_session(codec, key, fields),
         record=_packed(fields),
     )
 
@@ -110,8 +113,11 @@ def stated_customer(codec: Codec, key: str, given: bytes | None, stated: bytes |
     """
     if given is not None:
         return given.decode("utf-8", "replace")
-    found = None if stated is None else codec.decode(stated, key=key, field=_keys.STATE + "customer_id")
-    # An agent may keep anything in a field of that name.
+    found = None
+    if stated is not None:
+        # An agent may keep anything in a field of that name.
+        with contextlib.suppress(UnknownType):
+            found = codec.decode(stated, key=key, field=_keys.STATE + "customer_id")
     return _keys.check_id(found, "customer id") if isinstance(found, str) and found else None
 
 
@@ -160,13 +166,20 @@ def _workflows(key: str, fields: Mapping[bytes, bytes]) -> str | None:
     return orjson.dumps(found).decode() if found else None
 
 
-def _session(key: str, fields: Mapping[bytes, bytes]) -> str | None:
+def _session(codec: Codec, key: str, fields: Mapping[bytes, bytes]) -> str | None:
     """Who was logged in, since when and until when at most; none of what else was stored at the login."""
     times, user = fields.get(b"u"), fields.get(b"ud")
     if times is None or user is None:
         return None
-    who = _json(key, _keys.USER, user)
-    known = {name: who.get(name) for name in ("user_id", "username")} if type(who) is dict else {}
+    known: dict[str, Any] = {}
+    # Without the key, or the class of some other value of the login, it stays unknown who it was.
+    with contextlib.suppress(UnknownEncryptionKey, UnknownType):
+        who = codec.decode(user, key=key, field=_keys.USER)
+        if type(who) is dict:
+            known = {name: who.get(name) for name in ("user_id", "username")}
+    stored = orjson.loads(codec.bound_to(key).encode(known, "session", field=_keys.USER))
+    if stored != known:
+        known = {SEALED: stored}  # for this column alone, as all that it is of must not get here
     since, expires = _number(key, _keys.SESSION, times[32:48]), _number(key, _keys.SESSION, times[16:32])
     return orjson.dumps({**known, "since_us": since, "expires_us": expires}).decode()
 

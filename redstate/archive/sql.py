@@ -191,11 +191,34 @@ class SqlArchive:
         """Forget all of a customer's conversations. Returns how many rows that were."""
         return self._changed(queries.DELETE_OF, id=_keys.check_id(customer_id, "customer id"))
 
+    def ids_of(self, customer_id: str) -> builtins.list[str]:
+        """The ids of all of a customer's conversations."""
+        return [one for (one,) in self._all(queries.IDS_OF, {"id": _keys.check_id(customer_id, "customer id")})]
+
     def delete_row(self, conversation_id: str, created_us: int, version: int) -> bool:
         """Forget one life, if it has that version still. Returns whether it had."""
         _keys.check_id(conversation_id, "conversation id")
         queries.check_numbers(created_us, version)
         return self._changed(queries.DELETE_ROW, id=conversation_id, created=created_us, version_=version) == 1
+
+    def forget(
+        self, conversation_id: str, version: int, customer_id: str | None = None, created_us: int | None = None
+    ) -> int:
+        """Forget what an erasure left of a conversation. Returns how many lives.
+
+        Args:
+            conversation_id: which.
+            version: up to this; a life that went on after it stays.
+            customer_id: lives of another customer stay, if this is given.
+            created_us: but not the life that began then.
+        """
+        _keys.check_id(conversation_id, "conversation id")
+        queries.check_numbers(version, created_us or 0)
+        if customer_id is None:
+            return self._changed(queries.FORGET, id=conversation_id, version_=version)
+        _keys.check_id(customer_id, "customer id")
+        values = {"id": conversation_id, "version_": version, "customer": customer_id, "created": created_us or 0}
+        return self._changed(queries.FORGET_OF, **values)
 
     # States ----------------------------------------------------------------------------------------------------------
 

@@ -17,10 +17,11 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import filterfalse
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redstate import AsyncStore, _keys
-from redstate._async.ending import merge_into
+from redstate._async.ending import carried
 from redstate._call import Query
 from redstate._jitter import between
 from redstate._replies import ReplyError, query_error
@@ -30,20 +31,24 @@ from redstate.archive.queries import check_row
 from redstate.archive.rows import row_of
 from redstate.archive.threads import ArchiveThread, LoopArchive
 from redstate.calls import due, lifetime
+from redstate.calls.customer import Span
 from redstate.calls.due import DONE, Claimed
 from redstate.calls.lifetime import Look
+from redstate.calls.record import DELETED_WINDOW_MS
 from redstate.errors import (
     ArchiveError,
     CallTimeout,
     ConfigurationError,
     ConflictError,
     DataError,
+    InvalidId,
     InvalidInput,
     OutcomeUnknown,
     RedstateError,
     Rejected,
     StoreError,
     StoreFull,
+    TooLarge,
 )
 from redstate.transport.base import ReplyLost, pack_words
 
@@ -67,8 +72,8 @@ class SweepFigures:
         looked_at: conversations that were due.
         archived: of these, those that left for the archive.
         abandoned: of the archived, those that nobody had ended.
-        erased: those that were taken out of the archive again, as they had been erased meanwhile.
-        corrupt: looks at a record that redstate did not write; it stays where it is.
+        erased: those of which the archive was cleared, as they had been erased or deleted.
+        corrupt: looks at what cannot be read or redstate did not write; it stays where it is.
         failures: times that the server or the database could not do it.
     """
 
@@ -90,8 +95,8 @@ class _Batch:
         at_once: what the index is told of one that is to be looked at again: when it was claimed.
         words: by id, what the index is told.
         rows: by id, what is to be archived.
-        owed: of the rows, those whose customers have not heard of it yet.
-        erased: ids of those of which nothing may be left.
+        owed: of the rows, those whose customers have not heard of it yet; and of which part of their lives.
+        erased: by id, what is known of those of which nothing may be left.
     """
 
     claimed: Claimed
@@ -99,8 +104,8 @@ class _Batch:
     at_once: str
     words: dict[str, str] = field(default_factory=dict)
     rows: dict[str, ArchiveRow] = field(default_factory=dict)
-    owed: list[ArchiveRow] = field(default_factory=list)
-    erased: list[str] = field(default_factory=list)
+    owed: list[tuple[ArchiveRow, Span]] = field(default_factory=list)
+    erased: dict[str, Look] = field(default_factory=dict)
 
 
 class Sweeper:
@@ -207,7 +212,9 @@ class Sweeper:
 
     async def _look_at_all(self, batch: _Batch) -> None:
         idle = self._settings.longest_idle
-        for some in self._portions(batch.claimed.conversations):
+        for conversation_id in filterfalse(_keys.is_id, batch.claimed.conversations):
+            self._corrupt(batch, conversation_id, InvalidId("The index holds what can name no conversation"))
+        for some in self._portions(list(filter(_keys.is_id, batch.claimed.conversations))):
             looks = await self._ask_all([lifetime.collect(self._key(one), idle) for one in some])
             # At once, and not when all have been read: meanwhile the server is asked for the other lane.
             for conversation_id, look in zip(some, looks, strict=True):
@@ -219,17 +226,18 @@ class Sweeper:
             self._corrupt(batch, conversation_id, look)
         elif look.verdict == "take":
             try:
-                row = row_of(self._store._codec, conversation_id, self._key(conversation_id), look.fields)
+                key, fields = self._key(conversation_id), look.fields
+                row = row_of(self._store._codec, conversation_id, key, fields)
                 check_row(row)
+                # What whoever ended it has not put into the customer's profile.
+                if row.customer_id and b"m" not in fields:
+                    batch.owed.append((row, lifetime.span_of(key, fields[b"v"], fields[b"x"], fields.get(b"r"))))
             except (DataError, InvalidInput) as error:
                 self._corrupt(batch, conversation_id, error)
                 return
             batch.rows[conversation_id] = row
-            # What whoever ended it has not put into the customer's profile.
-            if row.customer_id and b"m" not in look.fields:
-                batch.owed.append(row)
-        elif look.verdict == "erased":
-            batch.erased.append(conversation_id)
+        elif look.verdict in ("erased", "deleted"):
+            batch.erased[conversation_id] = look
         else:
             batch.words[conversation_id] = str(look.when) if look.verdict == "later" else DONE
 
@@ -244,10 +252,14 @@ class Sweeper:
         )
         batch.words[conversation_id] = str(batch.claimed.lease_end + round(_CORRUPT_AGAIN * 1_000_000))
 
-    async def _merge(self, batch: _Batch, row: ArchiveRow) -> None:
+    async def _merge(self, batch: _Batch, owed: tuple[ArchiveRow, Span]) -> None:
         """Put into a customer's profile what whoever ended the conversation has not."""
+        row, span = owed
         try:
-            await self._merge_one(row)
+            await self._merge_one(row, span)
+        except TooLarge as error:
+            # The profile is full, and may be for ever.
+            logger.error("conversation %r is archived and merged into no profile: %s", row.conversation_id, error)
         except (StoreFull, ConflictError):
             # It stays until others have made room, or left the customer alone for a moment.
             self.figures.failures += 1
@@ -257,14 +269,13 @@ class Sweeper:
             self._corrupt(batch, row.conversation_id, error)
             del batch.rows[row.conversation_id]
 
-    async def _merge_one(self, row: ArchiveRow) -> None:
+    async def _merge_one(self, row: ArchiveRow, span: Span) -> None:
         assert row.customer_id is not None
-        customer = self._store.customer(row.customer_id)
-        merge = self._settings.merge
+        customer, merge = self._store.customer(row.customer_id), self._settings.merge
         if merge is not None:
             ended = ended_conversation(self._store._codec, self._key(row.conversation_id), row)
             try:
-                await merge_into(customer, row.conversation_id, ended, merge)
+                await customer._merge_span(row.conversation_id, span, carried(ended, merge))
                 return
             except (StoreError, DataError, Rejected, OutcomeUnknown):
                 raise
@@ -277,26 +288,47 @@ class Sweeper:
                     type(error).__name__,
                     exc_info=logger.isEnabledFor(logging.DEBUG),
                 )
-        await merge_into(customer, row.conversation_id, None, None)
+        await customer._merge_span(row.conversation_id, span, None)
 
     async def _archive_all(self, batch: _Batch) -> None:
-        rows, erased = list(batch.rows.values()), batch.erased
+        rows = list(batch.rows.values())
         if rows:
             await self._archive.run(lambda archive: self._put(archive, rows, batch.until))
-        for conversation_id in erased:
-            await self._archive.run(functools.partial(_delete, conversation_id))
-            batch.words[conversation_id] = DONE
-        self.figures.erased += len(erased)
         window = self._settings.tombstone_ttl
         for some in self._portions(rows):
             calls = [lifetime.archived(self._key(row.conversation_id), row.version, window) for row in some]
             for row, removed in zip(some, await self._ask_all(calls), strict=True):
-                # Else it was resumed or erased meanwhile, or another archiver was quicker: it is looked at again.
-                batch.words[row.conversation_id] = batch.at_once
                 if removed is True:
                     batch.words[row.conversation_id] = DONE
                     self.figures.archived += 1
                     self.figures.abandoned += row.reason == "abandoned"
+                else:
+                    await self._look_again(batch, row)
+        for conversation_id, look in batch.erased.items():
+            await self._forget(batch, conversation_id, look)
+
+    async def _look_again(self, batch: _Batch, row: ArchiveRow) -> None:
+        """See to a conversation that did not leave: it was resumed, another archiver was quicker, or it was erased.
+
+        That one may have been forgotten since its row was put back here, so nobody else would look for it.
+        """
+        key = self._key(row.conversation_id)
+        batch.words[row.conversation_id] = batch.at_once
+        (look,) = await self._ask_all([lifetime.collect(key, self._settings.longest_idle)])
+        if isinstance(look, Look) and look.verdict in ("erased", "deleted"):
+            batch.erased[row.conversation_id] = look
+
+    async def _forget(self, batch: _Batch, conversation_id: str, look: Look) -> None:
+        """Clear the archive of what was erased or deleted; what is left of it in the store may expire then."""
+        version, customer, begun = int(look.fields[b"v"]), look.fields.get(b"g"), look.fields.get(b"b")
+        whose = customer.decode("utf-8", "replace") if customer else None
+        began = int(begun) if begun and begun.isdigit() else None
+        await self._archive.run(lambda archive: archive.forget(conversation_id, version, whose, began))
+        window_ms = DELETED_WINDOW_MS if look.verdict == "deleted" else round(self._settings.tombstone_ttl * 1000)
+        await self._ask(lifetime.forgotten(self._key(conversation_id), version, window_ms))
+        # What was deleted may be begun anew in that time, and must be in the index then.
+        batch.words[conversation_id] = batch.at_once if look.verdict == "deleted" else DONE
+        self.figures.erased += 1
 
     def _put(self, archive: SqlArchive, rows: list[ArchiveRow], until: float) -> None:
         # Whoever stood still may come with what was erased long since.
@@ -353,8 +385,3 @@ def _result(call: Query[Any], reply: Any) -> Any:
         return call.parse(reply)
     except DataError as error:
         return error
-
-
-def _delete(conversation_id: str, archive: Any) -> bool:
-    found: bool = archive.delete(conversation_id)
-    return found

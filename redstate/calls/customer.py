@@ -14,11 +14,12 @@ from redstate._codec import Codec
 from redstate.calls.commit import Commit
 from redstate.calls.functions import checked_function
 from redstate.calls.image import Image
-from redstate.calls.record import Snapshot, one_field, snapshot_of, version_number
+from redstate.calls.record import DELETED_WINDOW_MS, Snapshot, one_field, snapshot_of, version_number
 from redstate.calls.state import checked_mapping, everything
 from redstate.errors import CorruptState, InvalidField, InvalidInput, WrongType
 
 _NOTE = _scripts.load("customer_note")
+_ERASE = _scripts.load("customer_erase")
 
 MOST_CONVERSATIONS = 1_000
 MOST_EVENTS = 200
@@ -28,11 +29,28 @@ _MOST_HISTORY_BYTES = 64 * 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LINK = re.compile(rb"(\d{16})(\d{16})(\d{4})")
 _EVENT = re.compile(rb"(\d{16})(\d{10})")
-_LINKS = _keys.LINKS.encode()
+_LINKS, _ERASED = _keys.LINKS.encode(), _keys.ENDED.encode()
 _COUNT = 6  # digits before the first event: how many there are
 
 Updates = Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]]
 """What a merge changes: fields by name, or what makes them of the profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a conversation's life, which is merged into its customer's profile once.
+
+    Attributes:
+        since: when the conversation was resumed, in microseconds of the server's clock; 0 in its first part.
+        until: when it ended; where it has not, when it was changed last.
+    """
+
+    since: int
+    until: int
+
+
+Carry = Callable[[dict[str, Any], datetime | None], Mapping[str, Any]]
+"""What a conversation that ended changes in the profile, of the profile as it is, and of when it was merged before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +143,17 @@ class CustomerWatch:
 
 @dataclass(frozen=True, slots=True)
 class WholeCustomer:
-    """The whole record at one version: its fields, still encoded, and its list of conversations, still packed."""
+    """The whole record at one version.
+
+    Attributes:
+        snapshot: its fields, still encoded.
+        links: its list of conversations, still packed.
+        erased: when it was erased, sixteen digits and a word; not known of a copy in memory.
+    """
 
     snapshot: Snapshot
     links: bytes | None
+    erased: bytes | None = None
 
 
 def server_time(key: str) -> Query[int]:
@@ -141,7 +166,8 @@ def whole(key: str) -> Read[WholeCustomer]:
 
     def answer(reply: list[bytes]) -> tuple[int, WholeCustomer]:
         fields = dict(zip(reply[::2], reply[1::2], strict=True))
-        return version_number(fields.get(b"v")), WholeCustomer(snapshot_of(key, fields), fields.get(_LINKS))
+        found = WholeCustomer(snapshot_of(key, fields), fields.get(_LINKS), fields.get(_ERASED))
+        return version_number(fields.get(b"v")), found
 
     return Read(
         key, ("HGETALL", key), answer, lambda image, now: WholeCustomer(image.snapshot(key), image.fields.get(_LINKS))
@@ -230,22 +256,49 @@ def merge(
         customer: the record as it was read.
         now: the server's time in microseconds.
     """
-    _keys.check_id(conversation_id, "conversation id")
-    links = _unpack(key, customer.links)
-    linked, ended = links.get(conversation_id, (now, 0))
-    if ended:
+    if _merged_at(key, conversation_id, customer):
         return None
-    links[conversation_id] = (linked, now)
-    # A conversation leaves for the archive when this is done, and a full server has room again.
-    commit = _relinked(customer.links, links).anyhow()
     if updates is None:
         updates = {}
     elif callable(updates):
         updates = updates(everything(codec, key, customer.snapshot))
+    return _merge(codec, key, conversation_id, updates, customer, now)
+
+
+def merge_span(
+    codec: Codec, key: str, conversation_id: str, span: Span, carry: Carry | None, customer: WholeCustomer, now: int
+) -> Mutation[int] | None:
+    """As ``merge``, of a part of a conversation's life; None also where the customer was erased after that."""
+    merged = _merged_at(key, conversation_id, customer)
+    if (merged and merged >= span.since) or (customer.erased is not None and int(customer.erased[:16]) >= span.until):
+        return None
+    profile = {} if carry is None else everything(codec, key, customer.snapshot)
+    updates = {} if carry is None else carry(profile, _moment(merged) if merged else None)
+    return _merge(codec, key, conversation_id, updates, customer, now)
+
+
+def _merged_at(key: str, conversation_id: str, customer: WholeCustomer) -> int:
+    _keys.check_id(conversation_id, "conversation id")
+    return _unpack(key, customer.links).get(conversation_id, (0, 0))[1]
+
+
+def _merge(
+    codec: Codec, key: str, conversation_id: str, updates: Mapping[str, Any], customer: WholeCustomer, now: int
+) -> Mutation[int]:
+    links = _unpack(key, customer.links)
+    links[conversation_id] = (links.get(conversation_id, (now, 0))[0], now)
+    # A conversation leaves for the archive when this is done, and a full server has room again.
+    commit = _relinked(customer.links, links).expect(_keys.ENDED, customer.erased).anyhow()
     own = {"last_conversation": conversation_id, "last_interaction": _moment(now)}
     for name, value in {**checked_mapping(updates), **own}.items():
         commit.set(_keys.state_field(name), codec.encode(value, name))
     return commit.call(codec.limits, key)
+
+
+def erase(key: str) -> Query[bool]:
+    """Take everything out of the record, for good. Returns whether there was one."""
+    words = (*_ERASE.evalsha, key, str(DELETED_WINDOW_MS))
+    return Query(key, words, lambda reply: reply == b"1", script=_ERASE)
 
 
 def append_capped(codec: Codec, key: str, name: str, item: Any, cap: int, raw: bytes | None) -> Mutation[int]:

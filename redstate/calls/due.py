@@ -20,6 +20,9 @@ _SETTLE = _scripts.load("due_settle")
 DONE = "-"
 """In place of a time: the index forgets the conversation."""
 
+# What somebody else has put there need not be text; it has to be written back as it is.
+_FOREIGN = "surrogateescape"
+
 # In seconds.
 _BEGIN_WITHIN, _SHORTEST = 30.0, 0.5
 
@@ -65,7 +68,7 @@ class Claimed:
     Attributes:
         part: of the index.
         lease_end: in microseconds of the server's clock; it tells this claim from others.
-        conversations: their ids, those that are due longest first.
+        conversations: their ids, those that are due longest first; what is no text has lone surrogates in it.
     """
 
     part: int
@@ -85,7 +88,7 @@ def claim(prefix: str, part: int, lease: float, most: int) -> Query[Claimed]:
     key = _keys.due_part_key(prefix, part)
 
     def parse(reply: list[bytes]) -> Claimed:
-        return Claimed(part, int(reply[0]), tuple(name.decode() for name in reply[1:]))
+        return Claimed(part, int(reply[0]), tuple(name.decode("utf-8", _FOREIGN) for name in reply[1:]))
 
     return Query(key, (*_CLAIM.evalsha, key, _us(lease), str(most)), parse, script=_CLAIM)
 
@@ -102,15 +105,19 @@ def settle(prefix: str, claimed: Claimed, verdicts: Sequence[tuple[str, str]]) -
         of the call: for how many that counted, as nobody had touched them since.
     """
     key = _keys.due_part_key(prefix, claimed.part)
-    words = [word for when, name in verdicts for word in (when, name.encode())]
+    words = [word for when, name in verdicts for word in (when, name.encode("utf-8", _FOREIGN))]
     return Query(key, (*_SETTLE.evalsha, key, str(claimed.lease_end), *words), int, script=_SETTLE)
 
 
 def all_in(prefix: str, part: int) -> Query[list[str]]:
-    """The conversations of a part of the index."""
+    """The conversations of a part of the index; without what can name none."""
     key = _keys.due_part_key(prefix, part)
     words = ("ZRANGEBYSCORE", key, "-inf", "+inf")
-    return Query(key, words, lambda reply: [name.decode() for name in reply])
+
+    def parse(reply: list[bytes]) -> list[str]:
+        return [name for raw in reply if _keys.is_id(name := raw.decode("utf-8", _FOREIGN))]
+
+    return Query(key, words, parse)
 
 
 def count(prefix: str, part: int, until: str = "+inf") -> Query[int]:

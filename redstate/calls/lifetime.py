@@ -8,8 +8,9 @@ from typing import Literal, cast
 
 from redstate import _keys, _scripts
 from redstate._call import Mutation, Query, Word, version_of
+from redstate.calls.customer import Span
 from redstate.calls.record import DELETED_WINDOW_MS, ttl_word
-from redstate.errors import InvalidInput
+from redstate.errors import CorruptState, InvalidInput
 
 _BEGIN = _scripts.load("conversation_begin")
 _END = _scripts.load("conversation_end")
@@ -17,6 +18,7 @@ _MERGED = _scripts.load("conversation_merged")
 _COLLECT = _scripts.load("conversation_collect")
 _ARCHIVED = _scripts.load("conversation_archived")
 _ERASE = _scripts.load("conversation_erase")
+_FORGOTTEN = _scripts.load("conversation_forgotten")
 _REOPEN = _scripts.load("conversation_reopen")
 _RESTORE = _scripts.load("conversation_restore")
 
@@ -83,6 +85,49 @@ def customer_of(key: str) -> Query[tuple[bytes | None, bytes | None]]:
     return Query(key, ("HMGET", key, *fields), lambda reply: (reply[0], reply[1]))
 
 
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """Whose a conversation is, and which part of its life there is to merge into that customer's profile.
+
+    Attributes:
+        given: the id that it was begun or ended for.
+        stated: its state's ``customer_id``, encoded.
+        span: the part.
+    """
+
+    given: bytes | None
+    stated: bytes | None
+    span: Span
+
+
+def belonging(key: str) -> Query[Belonging | None]:
+    """What there is to merge of a conversation; None where nothing is here of it, or not any more."""
+    names = _keys.CUSTOMER, _keys.state_field("customer_id"), _keys.VERSION, _keys.DELETED, _keys.ENDED, _keys.RESUMED
+
+    def parse(reply: list[bytes | None]) -> Belonging | None:
+        given, stated, version, deleted, ended, resumed = reply
+        if version is None or version == deleted:
+            return None
+        return Belonging(given, stated, span_of(key, version, ended, resumed))
+
+    return Query(key, ("HMGET", key, *names), parse, _keys.VERSION)
+
+
+def span_of(key: str, version: bytes, ended: bytes | None, resumed: bytes | None) -> Span:
+    """The part of a conversation's life since it was resumed, from the fields of its record.
+
+    Raises:
+        CorruptState: they hold what redstate did not write.
+    """
+    until = version if ended is None else ended[:16]
+    for field, text in ((_keys.RESUMED, resumed or b"0"), (_keys.ENDED, until)):
+        if not text.isdigit() or len(text) > 16:
+            raise CorruptState(
+                f"Field {field!r} of {key} holds bytes that redstate did not write", key=key, field=field
+            )
+    return Span(since=int(resumed or 0), until=int(until))
+
+
 def present(key: str) -> Query[bool]:
     """Whether there is a conversation, if only one that has just begun; not what is left of one."""
 
@@ -103,18 +148,22 @@ def ended_at(key: str) -> Query[int | None]:
     return Query(key, ("HMGET", key, _keys.ENDED, _keys.VERSION, _keys.DELETED), parse, _keys.ENDED)
 
 
+Verdict = Literal["take", "later", "gone", "erased", "deleted"]
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What is due of a conversation.
 
     Attributes:
         verdict: "take": its fields are for the archive; "later": look again then; "gone": there is nothing of it;
-            "erased": nothing of it may be left in the archive.
+            "erased", "deleted": nothing of it may be left in the archive.
         when: microseconds of the server's clock: of "later", when to look again; else, when it was looked at.
-        fields: of "take": the record without journals and owner.
+        fields: of "take": the record without journals and owner; of "erased" and "deleted": the version up to which
+            nothing may be left and, if not everybody's, whose and when it began.
     """
 
-    verdict: Literal["take", "later", "gone", "erased"]
+    verdict: Verdict
     when: int
     fields: dict[bytes, bytes]
 
@@ -123,7 +172,7 @@ def collect(key: str, idle: float) -> Query[Look]:
     """Look at a conversation; one that was silent for ``idle`` seconds is ended as "abandoned"."""
 
     def parse(reply: list[bytes]) -> Look:
-        verdict = cast(Literal["take", "later", "gone", "erased"], reply[0].decode())
+        verdict = cast(Verdict, reply[0].decode())
         return Look(verdict, int(reply[1]), dict(zip(reply[2::2], reply[3::2], strict=True)))
 
     return Query(key, (*_COLLECT.evalsha, key, str(round(idle * 1_000_000))), parse, _keys.VERSION, _COLLECT)
@@ -141,18 +190,41 @@ def archived(key: str, version: int, window: float) -> Query[bool]:
     return Query(key, words, lambda reply: reply == b"1", script=_ARCHIVED)
 
 
-def erase(key: str, idle: float = 0.0) -> Query[bool]:
-    """Take a conversation out of the store for good. Returns whether there was one.
+def erase(key: str, deadline_us: int, customer_id: str = "", token: int | None = None) -> Query[int | bool]:
+    """Take a conversation out of the store for good.
 
     Args:
         key: its record.
-        idle: seconds after which it is looked at in any case; what is left of it, for the archivers, lasts longer.
+        deadline_us: until when that may be done, in microseconds of the server's clock; what is left of it then stays
+            until an archiver has seen to the archive. 0 without an archive: it stays for ten minutes.
+        customer_id: whose it is, if what is another's shall stay in the archive; "" for all that has its id.
+        token: of the owner that wants it; None for whoever may.
+
+    Returns:
+        of the call: whether there was one; the token of a newer owner, where nothing was done.
     """
-    words = (*_ERASE.evalsha, key, str(DELETED_WINDOW_MS + round(idle * 1000)))
-    return Query(key, words, lambda reply: reply == b"1", script=_ERASE)
+    may = "~" if token is None else f"{token:016d}"
+    words = (*_ERASE.evalsha, key, str(DELETED_WINDOW_MS), str(deadline_us), customer_id.encode(), may)
+
+    def parse(reply: bytes) -> int | bool:
+        return int(reply[7:]) if reply.startswith(b"fenced ") else reply == b"erased"
+
+    return Query(key, words, parse, script=_ERASE)
 
 
-Reopened = Literal["reopened", "open", "absent", "archived", "erased"]
+def forgotten(key: str, version: int, window_ms: int) -> Query[None]:
+    """Let what is left of an erased or deleted conversation expire: nothing of it is in the archive any more.
+
+    Args:
+        key: its record.
+        version: at which it was erased or deleted.
+        window_ms: for how many milliseconds it stays.
+    """
+    words = (*_FORGOTTEN.evalsha, key, f"{version:016d}", str(window_ms))
+    return Query(key, words, lambda reply: None, script=_FORGOTTEN)
+
+
+Reopened = Literal["reopened", "open", "absent", "archived", "erased", "deleted"]
 
 
 def reopen(key: str, ttl_ms: int) -> Query[Reopened]:
@@ -163,7 +235,7 @@ def reopen(key: str, ttl_ms: int) -> Query[Reopened]:
 
 def restore(
     key: str, ttl_ms: int, deadline_us: int, version: int, fields: Mapping[bytes, bytes]
-) -> Query[Literal["restored", "open", "erased", "stale"]]:
+) -> Query[Literal["restored", "open", "erased", "deleted", "stale"]]:
     """Put a conversation back that was archived, unless there is one.
 
     Args:

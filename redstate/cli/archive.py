@@ -63,6 +63,12 @@ def erase_customer(customer_id: str, *, archive: str | None, url: str | None, ye
         return 1
     with blocking_store(url, archive) as store:
         done = store.customer(customer_id).erase()
+    if done.unreadable:
+        click.echo(
+            f"Of {_counted(len(done.unreadable))} in the store it cannot be told whose, so nothing was done: "
+            + ", ".join(map(printable, done.unreadable)),
+            err=True,
+        )
     if as_json:
         click.echo(json.dumps(asdict(done)))
     elif not done.profile and not done.conversations and not done.archived:

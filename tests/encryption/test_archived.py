@@ -33,11 +33,12 @@ def test_an_archived_conversation_is_encrypted_read_and_resumed(url: str, prefix
         conversation.cart.add("sku", 2, "1.50", attributes={"engraving": "for-her-eyes"})
         conversation.workflow(BOOKING).advance(day="2026-03-04")
         conversation.cart.checkout("order-1")
+        conversation.session.login("user-hush", username="Ada-hush", phone="phone-hush")
         before = conversation.state.all()
         conversation.end()
         assert sweep(url, prefix, path, ENCRYPTION) == 1
         text = b"".join(file.read_bytes() for file in tmp_path.glob("archive.db*"))
-        assert not [word for word in (b"hush-hush", b"for-her-eyes", b"2026-03-04") if word in text]
+        assert not [word for word in (b"-hush", b"for-her-eyes", b"2026-03-04") if word in text]
         archived = store.archive.get("c1")
         assert archived is not None and archived.state == before
         assert archived.workflows["booking"] == {
@@ -45,6 +46,10 @@ def test_an_archived_conversation_is_encrypted_read_and_resumed(url: str, prefix
             "status": "finished",
             "data": {"day": date(2026, 3, 4)},
         }
+        assert archived.session is not None and set(archived.session) == {
+            *("user_id", "username", "since_us", "expires_us")
+        }
+        assert (archived.session["user_id"], archived.session["username"]) == ("user-hush", "Ada-hush")
         assert archived.cart is not None
         assert archived.cart["orders"]["order-1"]["sku"]["attributes"] == {"engraving": "for-her-eyes"}
         assert (archived.customer_id, store.customer("ada-secret").get("last_conversation")) == ("ada-secret", "c1")

@@ -217,3 +217,52 @@ def test_without_an_archive_it_is_closed_expires_and_can_be_resumed(
     assert not store.conversation("nobody").resume()
     with pytest.raises(errors.ConfigurationError):
         store.archive  # noqa: B018 - the access is what is tested
+
+
+def test_what_was_resumed_is_merged_once_more_as_it_ends_again(open_store: Callable[..., Any], lives: Lives) -> None:
+    seen: list[tuple[int, bool]] = []
+
+    def merge(ended: EndedConversation, profile: dict[str, Any]) -> dict[str, Any]:
+        seen.append((ended.state["a"], ended.merged_at is not None))
+        return {"visits": profile.get("visits", 0) + (ended.merged_at is None), "a": ended.state["a"]}
+
+    store = open_store(merge=merge)
+    customer, conversation = store.customer("cust"), filled(store, customer_id="cust")
+    assert conversation.end()
+    assert not conversation.end()
+    filled(store, "c2", customer_id="cust").end()
+    assert customer.get("last_conversation", fresh=True) == "c2"
+    lives.nothing_left(merge=merge)
+
+    assert conversation.resume()
+    conversation.state.set("a", 2)
+    assert conversation.end()
+    lives.nothing_left(merge=merge)
+    assert seen == [(1, False), (1, False), (2, True)]
+    profile = customer.all(fresh=True)
+    assert (profile["visits"], profile["a"], profile["last_conversation"]) == (2, 2, "c1")
+    assert [link.id for link in customer.conversations(fresh=True)] == ["c2", "c1"]
+
+
+def test_what_was_written_before_there_was_an_archive_is_kept_from_its_end_on(
+    open_store: Callable[..., Any], lives: Lives
+) -> None:
+    filled(open_store(archive=None))
+    conversation = open_store().conversation("c1", customer_id="cust")
+    assert lives.raw.pttl(conversation.key) > 0
+    assert conversation.end()
+    assert lives.raw.pttl(conversation.key) == -1
+    assert list(lives.index()) == ["c1"]
+    lives.nothing_left()
+    assert [row.customer_id for row in lives.rows()] == ["cust"]
+
+
+def test_whether_a_change_took_effect_is_told_after_the_end_and_begins_nothing(store: Any, lives: Lives) -> None:
+    conversation = filled(store)
+    conversation.state.set("a", 2, op_id="made")
+    conversation.end()
+    assert (conversation.applied("made"), conversation.applied("not-made")) == (True, False)
+    lives.nothing_left()
+    with pytest.raises(errors.StaleOperation):
+        conversation.applied("made")
+    assert lives.keys() == set()

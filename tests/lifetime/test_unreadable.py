@@ -28,6 +28,7 @@ GARBAGE = [
     ("b", b"early"),
     ("x", b"some time"),
     ("y", b"none"),
+    ("y", b"9" * 16),
 ]
 
 
@@ -39,7 +40,7 @@ def test_garbage_stays_and_is_counted_while_the_others_of_its_batch_leave(
     same_part = [name for name in names if due_key("p", name) == due_key("p", "c1")][:3]
     for name in same_part:
         conversation = store.conversation(name)
-        conversation.state.set("a", 1)
+        conversation.state.update(a=1, customer_id=name)
         conversation.cart.add("sku", 1, "1.00")
         conversation.session.login("user", ttl=60)
         conversation.end()
@@ -97,3 +98,36 @@ def test_a_value_of_a_class_that_the_sweeper_lacks_holds_up_nobody(store: Any, l
     servers.wait_until(lambda: lives.sweep(merge=nothing, idle=0.1) and lives.rows(), "the other one is archived")
     assert [row.conversation_id for row in lives.rows()] == ["c2"]
     assert lives.sweep(idle=0.1).failures == 0
+
+
+def test_a_customer_id_of_a_class_that_the_sweeper_lacks_is_nobodys(store: Any, lives: Lives) -> None:
+    store.conversation("c1").state.set("a", 1)
+    store.conversation("c1").end()
+    lives.poke("c1", "scustomer_id", b'{"~": ["dataclass", "no.such.module:Thing", {}]}')
+    assert lives.sweep().archived == 1
+    assert [row.customer_id for row in lives.rows()] == [None]
+
+
+def test_what_somebody_has_put_into_the_index_stays_and_holds_up_nobody(store: Any, lives: Lives) -> None:
+    conversation = store.conversation("c1")
+    conversation.state.set("a", 1)
+    conversation.end()
+    foreign = [b"\xff", b"x" * 513]
+    lives.raw.zadd(due_key(lives.prefix, "c1"), dict.fromkeys(foreign, 1))
+    figures = lives.sweep()
+    assert (figures.archived, figures.corrupt) == (1, 2)
+    left = lives.raw.zrange(due_key(lives.prefix, "c1"), 0, -1)
+    assert set(left) == set(foreign)
+    assert store.customer("cust").erase().conversations == ()
+
+
+def test_a_profile_that_is_full_holds_up_no_conversation(store: Any, lives: Lives) -> None:
+    customer = store.customer("cust")
+    customer.update({f"f{number}": 1 for number in range(1_000)})
+    conversation = store.conversation("c1", customer_id="cust")
+    conversation.state.set("a", 1)
+    with pytest.raises(errors.TooLarge):
+        conversation.end()
+    assert lives.sweep().archived == 1
+    assert [row.customer_id for row in lives.rows()] == ["cust"]
+    assert customer.get("last_conversation", fresh=True) is None
