@@ -13,7 +13,8 @@ from redstate.archive.conversation import EndedConversation, ended_conversation
 from redstate.archive.interface import ArchivedConversation
 from redstate.archive.threads import LoopArchive
 from redstate.archive.transfer import plain_of
-from redstate.calls import due, lifetime
+from redstate.calls import due
+from redstate.calls import record as record_calls
 
 _BATCH = 200
 
@@ -101,7 +102,7 @@ class AsyncArchive:
 
     async def backlog(self) -> Backlog:
         """What is on the way to the archive, and how late it is."""
-        now = await self._record.ask(lifetime.server_time(_keys.due_part_key(self._prefix, 0)))
+        now = await self._record.ask(record_calls.server_time(_keys.due_part_key(self._prefix, 0)))
         parts = []
         for part in range(_keys.DUE_PARTS):
             tracked = await self._record.ask(due.count(self._prefix, part))

@@ -355,7 +355,7 @@ class AsyncCustomer:
         record = self._record
         contention = AsyncContention(record.key, record.timeout)
         while await contention.another():
-            now = await record.ask(customer_calls.server_time(record.key))
+            now = await record.ask(record_calls.server_time(record.key))
             seen = await record.read(customer_calls.whole(record.key), fresh=True)
             call = judge(seen, now)
             if call is None:

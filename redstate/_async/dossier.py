@@ -13,6 +13,7 @@ from redstate.archive.dossier import CustomerErasure, CustomerExport, customer_t
 from redstate.archive.rows import customer_of, row_of
 from redstate.calls import customer as customer_calls
 from redstate.calls import due, lifetime
+from redstate.calls import record as record_calls
 from redstate.calls import session as session_calls
 from redstate.errors import DataError
 
@@ -53,7 +54,7 @@ class AsyncDossier:
                 except DataError:
                     unreadable.append(row.conversation_id)
         async for conversation_id, key in self._held(unreadable):
-            fields = await self._record.ask(lifetime.fields(key))
+            fields = await self._record.ask(record_calls.fields(key))
             if b"v" not in fields or fields.get(b"d") == fields[b"v"]:
                 continue
             try:

@@ -116,7 +116,7 @@ class AsyncEnding:
     async def _snapshot(self) -> EndedConversation | None:
         """The conversation, if there is a function that looks at it."""
         record = self._record
-        fields = {} if self._merge is None else await record.ask(lifetime.fields(record.key))
+        fields = {} if self._merge is None else await record.ask(record_calls.fields(record.key))
         if b"v" not in fields or fields[b"v"] == fields.get(b"d"):
             return None
         return ended_conversation(record.codec, record.key, row_of(record.codec, self._id, record.key, fields))
@@ -136,7 +136,7 @@ class AsyncEnding:
             return await self.erase(token=token)
         if isinstance(record, AsyncKeptRecord):
             # What was resumed is in the archive, too.
-            await record.life.due_at_once(self._id, await record.ask(lifetime.server_time(record.key)))
+            await record.life.due_at_once(self._id, await record.ask(record_calls.server_time(record.key)))
         return existed
 
     async def erase(self, customer_id: str = "", token: int | None = None) -> bool:
@@ -160,7 +160,7 @@ class AsyncEnding:
         if type(verdict) is int:
             raise Fenced(f"{record.key} has a newer owner", key=record.key, current_token=verdict)
         if life is not None:
-            await life.due_at_once(self._id, await record.ask(lifetime.server_time(record.key)))
+            await life.due_at_once(self._id, await record.ask(record_calls.server_time(record.key)))
         return bool(verdict)
 
     async def resume(self) -> bool:

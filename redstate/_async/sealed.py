@@ -11,6 +11,7 @@ from redstate._async.contention import AsyncContention
 from redstate._async.record import AsyncRecord
 from redstate._scope import in_call
 from redstate._transactions import refuse_inside
+from redstate.calls import record as record_calls
 from redstate.calls import sealed as sealed_calls
 from redstate.calls import state as state_calls
 from redstate.calls.commit import Commit
@@ -89,7 +90,7 @@ async def reencrypt(record: AsyncRecord) -> int:
     refuse_inside(record.scope, "reencrypt()")
     contention, written = AsyncContention(record.key, record.timeout), 0
     while await contention.another():
-        fields = await record.ask(sealed_calls.whole(record.key))
+        fields = await record.ask(record_calls.fields(record.key))
         stale = sealed_calls.stale(record.codec, record.key, fields)
         if not stale:
             await record.nothing_to_do()

@@ -142,8 +142,8 @@ class Conversation:
 
         If it has a customer (the handle's ``customer_id``, or the state's field of that name), it is merged into the
         profile, once: ``last_conversation``, ``last_interaction``, and what the store's ``merge`` makes of it. One that
-        was resumed is merged once more when it ends again. With an archive it then leaves for that, within a second with
-        a sweeper; without one it stays for its ``ttl``.
+        was resumed is merged once more when it ends again. With an archive it then leaves for that, within a second if
+        a sweeper runs; without one it stays for its ``ttl``.
 
         Args:
             reason: why, one word of at most 64 letters, digits, dashes and underscores.

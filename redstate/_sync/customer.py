@@ -352,7 +352,7 @@ class Customer:
         record = self._record
         contention = Contention(record.key, record.timeout)
         while contention.another():
-            now = record.ask(customer_calls.server_time(record.key))
+            now = record.ask(record_calls.server_time(record.key))
             seen = record.read(customer_calls.whole(record.key), fresh=True)
             call = judge(seen, now)
             if call is None:

@@ -117,7 +117,7 @@ class Ending:
     def _snapshot(self) -> EndedConversation | None:
         """The conversation, if there is a function that looks at it."""
         record = self._record
-        fields = {} if self._merge is None else record.ask(lifetime.fields(record.key))
+        fields = {} if self._merge is None else record.ask(record_calls.fields(record.key))
         if b"v" not in fields or fields[b"v"] == fields.get(b"d"):
             return None
         return ended_conversation(record.codec, record.key, row_of(record.codec, self._id, record.key, fields))
@@ -137,7 +137,7 @@ class Ending:
             return self.erase(token=token)
         if isinstance(record, KeptRecord):
             # What was resumed is in the archive, too.
-            record.life.due_at_once(self._id, record.ask(lifetime.server_time(record.key)))
+            record.life.due_at_once(self._id, record.ask(record_calls.server_time(record.key)))
         return existed
 
     def erase(self, customer_id: str = "", token: int | None = None) -> bool:
@@ -161,7 +161,7 @@ class Ending:
         if type(verdict) is int:
             raise Fenced(f"{record.key} has a newer owner", key=record.key, current_token=verdict)
         if life is not None:
-            life.due_at_once(self._id, record.ask(lifetime.server_time(record.key)))
+            life.due_at_once(self._id, record.ask(record_calls.server_time(record.key)))
         return bool(verdict)
 
     def resume(self) -> bool:

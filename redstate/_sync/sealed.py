@@ -12,6 +12,7 @@ from redstate._scope import in_call
 from redstate._sync.contention import Contention
 from redstate._sync.record import Record
 from redstate._transactions import refuse_inside
+from redstate.calls import record as record_calls
 from redstate.calls import sealed as sealed_calls
 from redstate.calls import state as state_calls
 from redstate.calls.commit import Commit
@@ -90,7 +91,7 @@ def reencrypt(record: Record) -> int:
     refuse_inside(record.scope, "reencrypt()")
     contention, written = Contention(record.key, record.timeout), 0
     while contention.another():
-        fields = record.ask(sealed_calls.whole(record.key))
+        fields = record.ask(record_calls.fields(record.key))
         stale = sealed_calls.stale(record.codec, record.key, fields)
         if not stale:
             record.nothing_to_do()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -13,8 +13,7 @@ from redstate import _keys
 from redstate._codec import Codec
 from redstate.archive.interface import ArchiveRow
 from redstate.archive.rows import SEALED, state_of
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from redstate.calls.moments import moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +87,6 @@ def ended_conversation(codec: Codec, key: str, row: ArchiveRow) -> EndedConversa
         {name: _workflow(codec, key, name, one) for name, one in (_plain(row.workflow) or {}).items()},
         _session(codec, key, _plain(row.session)),
     )
-
-
-def moment(us: int) -> datetime:
-    """Microseconds since 1970 as a time, UTC."""
-    return _EPOCH + timedelta(microseconds=us)
 
 
 def _cart(codec: Codec, key: str, cart: dict[str, Any] | None) -> dict[str, Any] | None:

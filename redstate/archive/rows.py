@@ -18,8 +18,8 @@ from redstate import _keys
 from redstate._codec import Codec
 from redstate.archive.interface import ArchiveRow
 from redstate.calls import cart_order
-from redstate.calls.record import Snapshot, snapshot_of
-from redstate.errors import CorruptState, InvalidId, UnknownEncryptionKey, UnknownType
+from redstate.calls.record import Snapshot, corrupt_field, snapshot_of
+from redstate.errors import InvalidId, UnknownEncryptionKey, UnknownType
 
 SEALED = "sealed"
 """In the session's column: who was logged in, encrypted."""
@@ -94,7 +94,7 @@ def state_of(row: ArchiveRow) -> dict[str, Any]:
     """
     state = _json(row.conversation_id, "state", row.state.encode())
     if type(state) is not dict:
-        raise _corrupt(row.conversation_id, "state")
+        raise corrupt_field(row.conversation_id, "state")
     return state
 
 
@@ -159,7 +159,7 @@ def _workflows(key: str, fields: Mapping[bytes, bytes]) -> str | None:
         parts = _HEADER.match(fields[field])
         stored = _json(key, _keys.WORKFLOW_DATA + name, fields.get(b"W" + field[1:], b"[{}]"))
         if parts is None or type(stored) not in (list, dict) or not stored:
-            raise _corrupt(key, _keys.WORKFLOW + name)
+            raise corrupt_field(key, _keys.WORKFLOW + name)
         # A dict is encrypted, as a whole.
         data = stored[0] if type(stored) is list else stored
         found[name] = {"step": parts[4].decode(), "status": _STATUS[parts[3]], "data": data}
@@ -200,11 +200,11 @@ def _unpacked(key: str, packed: bytes) -> Iterator[tuple[bytes, bytes]]:
     while at < len(packed):
         sizes = _PART.match(packed, at)
         if sizes is None:
-            raise _corrupt(key, "record")
+            raise corrupt_field(key, "record")
         middle = sizes.end() + int(sizes[1])
         at = middle + int(sizes[2])
         if at > len(packed):
-            raise _corrupt(key, "record")
+            raise corrupt_field(key, "record")
         yield packed[sizes.end() : middle], packed[middle:at]
 
 
@@ -214,15 +214,11 @@ def _json(key: str, field: str, encoded: bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     # Raised out here, so that no context carries the values into a report.
-    raise _corrupt(key, field)
+    raise corrupt_field(key, field)
 
 
 def _number(key: str, field: str, text: bytes) -> int:
     # No number here has more digits than a version, and some are the database's whole numbers.
     if not text.isdigit() or len(text) > 16:
-        raise _corrupt(key, field)
+        raise corrupt_field(key, field)
     return int(text)
-
-
-def _corrupt(key: str, field: str) -> CorruptState:
-    return CorruptState(f"Field {field!r} of {key} holds bytes that redstate did not write", key=key, field=field)

@@ -23,9 +23,10 @@ from redstate.archive import queries
 from redstate.archive.connections import Connections
 from redstate.archive.interface import ArchivedConversation, ArchiveRow
 from redstate.archive.migrations import LOCK_FAMILY
-from redstate.archive.tables import LAST_SEEN, ROW, SUMMARY, conversations, microseconds, moment
+from redstate.archive.tables import LAST_SEEN, ROW, SUMMARY, conversations, microseconds
 from redstate.archive.urls import checked_url
 from redstate.calls.customer import checked_limit
+from redstate.calls.moments import moment
 from redstate.errors import CorruptState, InvalidField
 
 # A whole conversation is one value here, so the caps of a conversation's single values do not fit.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
@@ -11,20 +11,15 @@ import sqlalchemy as sql
 from sqlalchemy.types import UserDefinedType
 
 from redstate.archive.interface import ArchiveRow
+from redstate.calls.moments import EPOCH, moment
 
 LAST_MOMENT = 253_402_300_799_999_999  # the end of the year 9999, beyond which datetime does not go
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-
-
-def moment(microseconds: int) -> datetime:
-    """A moment in UTC, from microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def microseconds(when: datetime) -> int:
     """Microseconds since 1970, exact, from an aware datetime."""
-    return (when - _EPOCH) // _MICROSECOND
+    return (when - EPOCH) // _MICROSECOND
 
 
 def _may_be_none(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from redstate import _keys
-from redstate.archive.conversation import moment
 from redstate.archive.interface import ArchiveRow
+from redstate.calls.moments import moment
 from redstate.errors import CorruptState, InvalidInput
 
 _JSON = ("state", "cart", "workflow", "session")

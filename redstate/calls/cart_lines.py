@@ -7,12 +7,13 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from redstate import _keys
 from redstate._codec import Codec
+from redstate.calls.moments import moment
 from redstate.calls.record import Snapshot
 from redstate.errors import CorruptState, InvalidPrice, UnsupportedValue
 
@@ -20,7 +21,6 @@ _MAX_DIGITS = 28
 _LONGEST_PRICE = 64
 _WRITTEN = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?|[+-]?\.[0-9]+")
 _QUANTITY, _PRICE, _VERSION = re.compile(rb"[1-9]\d{0,9}"), re.compile(rb"\d+(?:\.\d+)?"), re.compile(rb"\d{16}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Sums stay exact: 28 digits of price, 10 of quantity, 4 of lines, with room to spare; anything inexact would raise.
 _EXACT = decimal.Context(prec=100, traps=[decimal.Inexact, decimal.InvalidOperation, decimal.Overflow])
 
@@ -90,7 +90,7 @@ def line(codec: Codec, key: str, sku: str, parts: Parts, place: str | None = Non
     quantity, price, added, attributes = parts
     pieces = int(_text(key, place or _keys.QUANTITY + sku, _QUANTITY, quantity))
     paid = None if price is None else Decimal(_text(key, place or _keys.PRICE + sku, _PRICE, price))
-    time = moment(_text(key, place or _keys.ADDED + sku, _VERSION, added))
+    time = moment(int(_text(key, place or _keys.ADDED + sku, _VERSION, added)))
     extra: Any = {}
     if attributes is not None:
         held_in = place or _keys.ATTRIBUTES + sku
@@ -99,11 +99,6 @@ def line(codec: Codec, key: str, sku: str, parts: Parts, place: str | None = Non
         if type(extra) is not dict:
             raise CorruptState(f"Field {held_in!r} of {key} holds no attributes", key=key, field=held_in)
     return CartLine(sku, pieces, paid, time, extra)
-
-
-def moment(version: str) -> datetime:
-    """The server's time at a version."""
-    return _EPOCH + timedelta(microseconds=int(version))
 
 
 def encoded_attributes(codec: Codec, sku: str, attributes: Mapping[str, Any]) -> bytes:

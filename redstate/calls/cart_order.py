@@ -13,6 +13,7 @@ from redstate._call import Mutation, Read
 from redstate._codec import Codec
 from redstate.calls import cart_lines
 from redstate.calls.cart_lines import CartLine
+from redstate.calls.moments import moment
 from redstate.calls.record import Snapshot, one_field
 from redstate.errors import CartEmpty, CorruptState, OperationMismatch, RedstateError, TotalChanged
 
@@ -195,7 +196,7 @@ def _netstrings(key: str, placed: str, text: bytes, at: int) -> Iterator[bytes]:
 def _placed_at(key: str, order_id: str, text: bytes) -> datetime:
     if _VERSION.match(text) is None:
         raise _corrupt(key, _keys.PLACED + order_id)
-    return cart_lines.moment(text[:16].decode("ascii"))
+    return moment(int(text[:16]))
 
 
 def _corrupt(key: str, placed: str) -> CorruptState:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 
 from redstate import _keys, _scripts
@@ -14,9 +14,10 @@ from redstate._codec import Codec
 from redstate.calls.commit import Commit
 from redstate.calls.functions import checked_function
 from redstate.calls.image import Image
-from redstate.calls.record import DELETED_WINDOW_MS, Snapshot, one_field, snapshot_of, version_number
+from redstate.calls.moments import moment
+from redstate.calls.record import DELETED_WINDOW_MS, Snapshot, corrupt_field, one_field, snapshot_of, version_number
 from redstate.calls.state import checked_mapping, everything
-from redstate.errors import CorruptState, InvalidField, InvalidInput, WrongType
+from redstate.errors import InvalidField, InvalidInput, WrongType
 
 _NOTE = _scripts.load("customer_note")
 _ERASE = _scripts.load("customer_erase")
@@ -26,7 +27,6 @@ MOST_EVENTS = 200
 # Both lists travel with each read of the whole customer, so long ids and large events shorten them.
 _MOST_LINK_BYTES = 128 * 1024
 _MOST_HISTORY_BYTES = 64 * 1024
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LINK = re.compile(rb"(\d{16})(\d{16})(\d{4})")
 _EVENT = re.compile(rb"(\d{16})(\d{10})")
 _LINKS, _ERASED = _keys.LINKS.encode(), _keys.ENDED.encode()
@@ -156,11 +156,6 @@ class WholeCustomer:
     erased: bytes | None = None
 
 
-def server_time(key: str) -> Query[int]:
-    """The server's clock in microseconds."""
-    return Query(key, ("TIME",), lambda reply: int(reply[0]) * 1_000_000 + int(reply[1]))
-
-
 def whole(key: str) -> Read[WholeCustomer]:
     """The whole record in one atomic read."""
 
@@ -219,7 +214,7 @@ def newest(key: str, links: bytes | None, limit: int) -> list[CustomerConversati
     """The last conversations of a packed list, newest first."""
     found = list(_unpack(key, links).items())[-limit:]
     return [
-        CustomerConversation(name, _moment(linked), _moment(ended) if ended else None)
+        CustomerConversation(name, moment(linked), moment(ended) if ended else None)
         for name, (linked, ended) in reversed(found)
     ]
 
@@ -273,7 +268,7 @@ def merge_span(
     if (merged and merged >= span.since) or (customer.erased is not None and int(customer.erased[:16]) >= span.until):
         return None
     profile = {} if carry is None else everything(codec, key, customer.snapshot)
-    updates = {} if carry is None else carry(profile, _moment(merged) if merged else None)
+    updates = {} if carry is None else carry(profile, moment(merged) if merged else None)
     return _merge(codec, key, conversation_id, updates, customer, now)
 
 
@@ -289,7 +284,7 @@ def _merge(
     links[conversation_id] = (links.get(conversation_id, (now, 0))[0], now)
     # A conversation leaves for the archive when this is done, and a full server has room again.
     commit = _relinked(customer.links, links).expect(_keys.ENDED, customer.erased).anyhow()
-    own = {"last_conversation": conversation_id, "last_interaction": _moment(now)}
+    own = {"last_conversation": conversation_id, "last_interaction": moment(now)}
     for name, value in {**checked_mapping(updates), **own}.items():
         commit.set(_keys.state_field(name), codec.encode(value, name))
     return commit.call(codec.limits, key)
@@ -381,7 +376,7 @@ def _unpack(key: str, raw: bytes | None) -> dict[str, tuple[int, int]]:
         try:
             links[name.decode("utf-8")] = (linked, ended)
         except UnicodeDecodeError:
-            raise _corrupt(key, _keys.LINKS) from None
+            raise corrupt_field(key, _keys.LINKS) from None
     return links
 
 
@@ -391,15 +386,15 @@ def _events(key: str, raw: bytes | None) -> list[tuple[int, bytes]]:
         return []
     events = [(at, encoded) for (at,), encoded in _entries(key, _keys.HISTORY, raw[_COUNT:], _EVENT)]
     if raw[:_COUNT] != b"%0*d" % (_COUNT, len(events)):
-        raise _corrupt(key, _keys.HISTORY)
+        raise corrupt_field(key, _keys.HISTORY)
     return events
 
 
 def _event(codec: Codec, key: str, at: int, encoded: bytes) -> CustomerEvent:
     match codec.decode(encoded, key=key, field=_keys.HISTORY):
         case [str(event), dict(data)]:
-            return CustomerEvent(_moment(at), event, data)
-    raise _corrupt(key, _keys.HISTORY)
+            return CustomerEvent(moment(at), event, data)
+    raise corrupt_field(key, _keys.HISTORY)
 
 
 def _entries(key: str, field: str, raw: bytes, head: re.Pattern[bytes]) -> Iterator[tuple[list[int], bytes]]:
@@ -408,17 +403,9 @@ def _entries(key: str, field: str, raw: bytes, head: re.Pattern[bytes]) -> Itera
     while at < len(raw):
         found = head.match(raw, at)
         if found is None:
-            raise _corrupt(key, field)
+            raise corrupt_field(key, field)
         *numbers, size = map(int, found.groups())
         start, at = found.end(), found.end() + size
         if at > len(raw):
-            raise _corrupt(key, field)
+            raise corrupt_field(key, field)
         yield numbers, raw[start:at]
-
-
-def _moment(us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=us)
-
-
-def _corrupt(key: str, field: str) -> CorruptState:
-    return CorruptState(f"Field {field!r} of {key} holds bytes that redstate did not write", key=key, field=field)

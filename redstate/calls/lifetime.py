@@ -9,8 +9,8 @@ from typing import Literal, cast
 from redstate import _keys, _scripts
 from redstate._call import Mutation, Query, Word, version_of
 from redstate.calls.customer import Span
-from redstate.calls.record import DELETED_WINDOW_MS, ttl_word
-from redstate.errors import CorruptState, InvalidInput
+from redstate.calls.record import DELETED_WINDOW_MS, corrupt_field, ttl_word
+from redstate.errors import InvalidInput
 
 _BEGIN = _scripts.load("conversation_begin")
 _END = _scripts.load("conversation_end")
@@ -57,16 +57,6 @@ def end(key: str, reason: str, customer_id: str = "") -> Mutation[int]:
     if not plain or len(reason) > _LONGEST_REASON:
         raise InvalidInput("The reason cannot be used", next_step="Pass a word of at most 64 letters, such as 'hangup'")
     return Mutation(_END, key, (reason, customer_id.encode()), version_of)
-
-
-def fields(key: str) -> Query[dict[bytes, bytes]]:
-    """All of a record."""
-    return Query(key, ("HGETALL", key), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True)))
-
-
-def server_time(key: str) -> Query[int]:
-    """The server's time in microseconds; ``key`` says which server."""
-    return Query(key, ("TIME",), lambda reply: int(reply[0]) * 1_000_000 + int(reply[1]))
 
 
 def ended(key: str) -> Query[bool]:
@@ -122,9 +112,7 @@ def span_of(key: str, version: bytes, ended: bytes | None, resumed: bytes | None
     until = version if ended is None else ended[:16]
     for field, text in ((_keys.RESUMED, resumed or b"0"), (_keys.ENDED, until)):
         if not text.isdigit() or len(text) > 16:
-            raise CorruptState(
-                f"Field {field!r} of {key} holds bytes that redstate did not write", key=key, field=field
-            )
+            raise corrupt_field(key, field)
     return Span(since=int(resumed or 0), until=int(until))
 
 

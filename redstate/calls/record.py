@@ -71,6 +71,21 @@ def remaining(key: str) -> Query[float | None]:
     return Query(key, (*_TTL.evalsha, key), parse, script=_TTL)
 
 
+def fields(key: str) -> Query[dict[bytes, bytes]]:
+    """All of a record, journals and all."""
+    return Query(key, ("HGETALL", key), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True)))
+
+
+def server_time(key: str) -> Query[int]:
+    """The server's clock in microseconds; ``key`` says which server's."""
+    return Query(key, ("TIME",), lambda reply: int(reply[0]) * 1_000_000 + int(reply[1]))
+
+
+def corrupt_field(key: str, field: str) -> CorruptState:
+    """The error of a field whose bytes are not redstate's."""
+    return CorruptState(f"Field {field!r} of {key} holds bytes that redstate did not write", key=key, field=field)
+
+
 def version(key: str) -> Read[int]:
     """The record's version; 0 where there is none."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from redstate import _keys
-from redstate._call import Mutation, Query
+from redstate._call import Mutation
 from redstate._codec import Codec
 from redstate._codec.sealing import SealingCodec
 from redstate.calls import cart_order, customer
@@ -26,11 +26,6 @@ class Stale:
     old: bytes
     new: bytes
     values: int
-
-
-def whole(key: str) -> Query[dict[bytes, bytes]]:
-    """The whole hash."""
-    return Query(key, ("HGETALL", key), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True)))
 
 
 def stale(codec: Codec, key: str, fields: Mapping[bytes, bytes]) -> list[Stale]:

@@ -7,15 +7,16 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from redstate import _keys, _scripts
 from redstate._call import UNDECIDED, Mutation, Query, Read, Undecided, result_of
 from redstate._codec import Codec
 from redstate.calls.image import Image
-from redstate.calls.record import milliseconds, ttl_word, version_number
-from redstate.errors import CorruptState, InvalidId, InvalidInput, InvalidTTL, TooManyAttempts
+from redstate.calls.moments import moment
+from redstate.calls.record import corrupt_field, milliseconds, ttl_word, version_number
+from redstate.errors import InvalidId, InvalidInput, InvalidTTL, TooManyAttempts
 
 _LOGIN = _scripts.load("session_login")
 _LOGOUT = _scripts.load("session_logout")
@@ -24,7 +25,6 @@ _TOUCH = _scripts.load("session_touch")
 _ATTEMPT = _scripts.load("session_attempt")
 
 MOST_ATTEMPTS = 100
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIVE = b"live "
 # The words of a name, also of one written inCamelCase. A secret's name has one of these words, which can be written as
 # two, or one of these parts, or a word that ends with "token" unless another one says that the tokens are counted.
@@ -98,8 +98,8 @@ def login(
 
     def parse(answer: bytes) -> SessionUser:
         since = result_of(answer)
-        idle_ends = None if idle is None else _moment(since + idle_us)
-        return SessionUser(user_id, username, dict(data), _moment(since), _moment(since + ttl_us), idle_ends)
+        idle_ends = None if idle is None else moment(since + idle_us)
+        return SessionUser(user_id, username, dict(data), moment(since), moment(since + ttl_us), idle_ends)
 
     return Mutation(_LOGIN, key, (str(ttl_us), f"{idle_us:016d}", encoded), parse, _keys.SESSION)
 
@@ -157,7 +157,7 @@ def attempt(key: str, scope: str, token: str, limit: int, window: float, lockout
 
     def parse(reply: bytes) -> int:
         if reply == b"corrupt":
-            raise _corrupt(key, _keys.TRIES)
+            raise corrupt_field(key, _keys.TRIES)
         if not reply.startswith(b"-"):
             return int(reply)
         retry_after = int(reply[1:]) / 1_000_000
@@ -219,26 +219,18 @@ def _is_secret(name: str) -> bool:
 
 def _verdict(key: str, reply: bytes) -> str:
     if reply not in {b"live", b"out", b"idle", b"expired"}:
-        raise _corrupt(key, _keys.SESSION)
+        raise corrupt_field(key, _keys.SESSION)
     return reply.decode()
 
 
 def _user(codec: Codec, key: str, session: bytes, encoded: bytes) -> SessionUser:
     """The user of a live session, of its 64 digits and of what was stored at login."""
     if not encoded:
-        raise _corrupt(key, _keys.USER)
+        raise corrupt_field(key, _keys.USER)
     user = codec.decode(encoded, key=key, field=_keys.USER)
     idle_ends, expires, since, idle = (int(session[start : start + 16]) for start in range(0, 64, 16))
     match user:
         case {"user_id": str(user_id), "username": str() | None as username, "data": dict(data)}:
-            idle_expires_at = _moment(idle_ends) if idle else None
-            return SessionUser(user_id, username, data, _moment(since), _moment(expires), idle_expires_at)
-    raise _corrupt(key, _keys.USER)
-
-
-def _moment(us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=us)
-
-
-def _corrupt(key: str, field: str) -> CorruptState:
-    return CorruptState(f"Field {field!r} of {key} holds bytes that redstate did not write", key=key, field=field)
+            idle_expires_at = moment(idle_ends) if idle else None
+            return SessionUser(user_id, username, data, moment(since), moment(expires), idle_expires_at)
+    raise corrupt_field(key, _keys.USER)

@@ -7,13 +7,14 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from redstate import _keys, _scripts
 from redstate._call import RESULT, UNDECIDED, Mutation, Read, Undecided, Word
 from redstate._codec import Codec
 from redstate.calls.image import Image
+from redstate.calls.moments import moment
 from redstate.calls.record import version_number
 from redstate.errors import CorruptState, InvalidWorkflow, StepRefused
 from redstate.workflow.definition import Guard, Step, Workflow
@@ -21,7 +22,6 @@ from redstate.workflow.definition import Guard, Step, Workflow
 _READ = _scripts.load("workflow_read")
 _CHANGE = _scripts.load("workflow_change")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNLIMITED = "9" * 16
 _HEADER = re.compile(r"(\d{16})(\d{16})(\d{16})(\d{16})([rfc])(\w+)((?:;\d{16}[sabc]\w*>\w*)*)", re.ASCII)
 _TRANSITION = re.compile(r";(\d{16})([sabc])(\w*)>(\w*)", re.ASCII)
@@ -291,14 +291,14 @@ def status(seen: Seen) -> WorkflowStatus:
         data=seen.data,
         missing=_missing(seen, seen.data),
         allowed=_allowed(seen, seen.data),
-        started_at=_moment(seen.started) if seen.revision else None,
-        entered_at=_moment(seen.entered) if seen.revision else None,
+        started_at=moment(int(seen.started)) if seen.revision else None,
+        entered_at=moment(int(seen.entered)) if seen.revision else None,
         seconds_left=max(int(seen.deadline) - seen.now, 0) / 1e6 if timed else None,
         finished=seen.state == "f",
         cancelled=seen.state == "c",
         cancel_reason=seen.reason,
         history=tuple(
-            Transition(_KINDS[kind], before or None, after or None, _moment(at))
+            Transition(_KINDS[kind], before or None, after or None, moment(int(at)))
             for at, kind, before, after in _TRANSITION.findall(seen.history)
         ),
     )
@@ -396,7 +396,3 @@ def _advice(seen: Seen, missing: Mapping[str, str], allowed: Sequence[str]) -> s
 
 def _limit_us(step: Step) -> int:
     return 0 if step.time_limit is None else round(step.time_limit * 1_000_000)
-
-
-def _moment(us: str) -> datetime:
-    return _EPOCH + timedelta(microseconds=int(us))

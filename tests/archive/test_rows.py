@@ -16,7 +16,8 @@ from contract.test_contract_ids import HOSTILE
 
 from redstate import errors
 from redstate.archive import ArchiveRow, SqlArchive
-from redstate.archive.tables import LAST_MOMENT, escaped, moment, unescaped
+from redstate.archive.tables import LAST_MOMENT, escaped, unescaped
+from redstate.calls.moments import moment
 
 TESTS = Path(__file__).resolve().parent.parent
 FULL = ArchiveRow(

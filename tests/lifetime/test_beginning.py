@@ -13,6 +13,7 @@ from lifetime.lives import Lives
 
 from redstate import errors
 from redstate.calls import due, lifetime
+from redstate.calls import record as record_calls
 
 
 def test_the_first_change_begins_it_without_an_expiry_and_in_the_index(store: Any, lives: Lives) -> None:
@@ -89,7 +90,7 @@ def test_one_who_dies_between_the_index_and_the_record_leaves_nothing(store: Any
 def test_a_record_that_comes_too_late_after_its_entry_does_not_begin(store: Any, lives: Lives, prefix: str) -> None:
     record = store.conversation("c1")._record
     deadline = record.ask(due.register(prefix, "c1", 0.1, 0.05))
-    servers.wait_until(lambda: record.ask(lifetime.server_time(record.key)) > deadline, "the deadline passes")
+    servers.wait_until(lambda: record.ask(record_calls.server_time(record.key)) > deadline, "the deadline passes")
     with pytest.raises(errors.DeadlineExceeded):
         record.ask(lifetime.begin(record.key, deadline))
     assert lives.record("c1") == {}
