@@ -261,6 +261,6 @@ class AsyncConversation:
 
         Raises:
             Fenced: it has a newer owner.
-            ConversationEnded: it has ended, and a version was expected.
+            ConversationEnded: it has ended, and a version was expected, or a session.
         """
-        return await self._ending.delete(op_id, expected_version)
+        return await self._ending.delete(self._record, op_id, expected_version)

@@ -121,9 +121,8 @@ class AsyncEnding:
             return None
         return ended_conversation(record.codec, record.key, row_of(record.codec, self._id, record.key, fields))
 
-    async def delete(self, op_id: str | None, expected_version: int | None) -> bool:
-        """As the handle's."""
-        record = self._record
+    async def delete(self, record: AsyncRecord, op_id: str | None, expected_version: int | None) -> bool:
+        """As the handle's; ``record`` is that handle's, which may be guarded."""
         refuse_late(record.key)
         scope = current.get()
         token = None if scope is None else scope.fence(record.key)
@@ -131,7 +130,7 @@ class AsyncEnding:
             call = record_calls.delete(record.key)
             existed = await record.apply(call, op_id, expected_version, record_calls.DELETED_WINDOW_MS)
         except ConversationEnded:
-            if expected_version is not None:
+            if expected_version is not None or record.guarded:
                 raise
             return await self.erase(token=token)
         if isinstance(record, AsyncKeptRecord):

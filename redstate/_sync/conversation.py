@@ -262,6 +262,6 @@ class Conversation:
 
         Raises:
             Fenced: it has a newer owner.
-            ConversationEnded: it has ended, and a version was expected.
+            ConversationEnded: it has ended, and a version was expected, or a session.
         """
-        return self._ending.delete(op_id, expected_version)
+        return self._ending.delete(self._record, op_id, expected_version)

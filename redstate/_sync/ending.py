@@ -122,9 +122,8 @@ class Ending:
             return None
         return ended_conversation(record.codec, record.key, row_of(record.codec, self._id, record.key, fields))
 
-    def delete(self, op_id: str | None, expected_version: int | None) -> bool:
-        """As the handle's."""
-        record = self._record
+    def delete(self, record: Record, op_id: str | None, expected_version: int | None) -> bool:
+        """As the handle's; ``record`` is that handle's, which may be guarded."""
         refuse_late(record.key)
         scope = current.get()
         token = None if scope is None else scope.fence(record.key)
@@ -132,7 +131,7 @@ class Ending:
             call = record_calls.delete(record.key)
             existed = record.apply(call, op_id, expected_version, record_calls.DELETED_WINDOW_MS)
         except ConversationEnded:
-            if expected_version is not None:
+            if expected_version is not None or record.guarded:
                 raise
             return self.erase(token=token)
         if isinstance(record, KeptRecord):

@@ -99,6 +99,11 @@ class Record:
         guarded.scope = (*self.origin, True, self.scope[3])
         return guarded
 
+    @property
+    def guarded(self) -> bool:
+        """Whether its changes need a live session."""
+        return self._logged_in
+
     def held_to(self, codec: SchemaCodec) -> Record:
         """The same record, whose state is held to a schema."""
         typed = copy.copy(self)
