@@ -146,6 +146,8 @@ def check_id(text: str, what: str) -> str:
 
 def is_id(text: str) -> bool:
     """Whether it can name something."""
+    if _PLAIN.fullmatch(text) and len(text) <= MAX_ID_BYTES:
+        return True
     try:
         _encode_id(text)
     except InvalidId:

@@ -107,10 +107,9 @@ class SqlArchive:
             queries.check_row(row)
         if not rows:
             return
-        statement, values = self._put
         # In one order for everybody, so that two who write the same rows never wait for each other in a circle.
-        ordered = [values(row) for row in sorted(rows, key=_KEY_ORDER)]
-        self._connections.run(lambda connection: connection.exec_driver_sql(statement, ordered))
+        ordered = sorted(rows, key=_KEY_ORDER)
+        self._connections.run(lambda connection: self._put.run(connection, ordered))
 
     def find(self, conversation_id: str) -> ArchiveRow | None:
         """The latest life of a conversation; None where there is none."""

@@ -17,7 +17,6 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import filterfalse
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redstate import AsyncStore, _keys
@@ -212,9 +211,10 @@ class Sweeper:
 
     async def _look_at_all(self, batch: _Batch) -> None:
         idle = self._settings.longest_idle
-        for conversation_id in filterfalse(_keys.is_id, batch.claimed.conversations):
-            self._corrupt(batch, conversation_id, InvalidId("The index holds what can name no conversation"))
-        for some in self._portions(list(filter(_keys.is_id, batch.claimed.conversations))):
+        for conversation_id in batch.claimed.conversations:
+            if not _keys.is_id(conversation_id):
+                self._corrupt(batch, conversation_id, InvalidId("The index holds what can name no conversation"))
+        for some in self._portions([one for one in batch.claimed.conversations if one not in batch.words]):
             looks = await self._ask_all([lifetime.collect(self._key(one), idle) for one in some])
             # At once, and not when all have been read: meanwhile the server is asked for the other lane.
             for conversation_id, look in zip(some, looks, strict=True):
