@@ -100,11 +100,13 @@ class AsyncStore:
         # Also where the store is just dropped: the last one of a near cache ends its thread.
         self._abandon = weakref.finalize(self, _abandon, self.nearcache, self._watches)
         record = self._record("", ttl_ms=1, timeout=settings.timeout)
-        self._ended = self._life = None
+        self._ended = self._looks = self._life = None
         if settings.archive is not None:
             self._ended = LoopArchive(archive_thread(settings))
+            # A thread of its own: who begins a conversation shall not wait for somebody's long list.
+            self._looks = LoopArchive(self._ended.thread.another())
             self._life = AsyncLifetime(
-                settings.key_prefix, settings.longest_idle, settings.tombstone_ttl, record, self._ended
+                settings.key_prefix, settings.longest_idle, settings.tombstone_ttl, record, self._looks
             )
         self.cache = AsyncCache(settings.key_prefix, record)
         self.cached = self.cache.cached
@@ -319,8 +321,9 @@ class AsyncStore:
         self._watches.close()
         self._abandon.detach()
         self.nearcache.detach()
-        if self._ended is not None:
-            await self._ended.close()
+        for archive in (self._looks, self._ended):
+            if archive is not None:
+                await archive.close()
         await self._transport.close()
         if self._server is not None:
             self._server.close()
