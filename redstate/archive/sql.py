@@ -41,8 +41,8 @@ class SqlArchive:
     its row, one that was begun anew under the same id gets a row of its own. What is JSON is text, and comes back to
     the byte. A :class:`StateArchive`.
 
-    An SQLite file is in WAL mode with ``synchronous=NORMAL``: what was saved survives a crash of the process, while the
-    last saves before a power cut can be lost, and the file is never damaged by either. It must lie on a local disk.
+    An SQLite file is in WAL mode with ``synchronous=FULL``: what was saved survives a crash of the process and a power
+    cut, as far as the disk keeps what it has said to have. The file must lie on a local disk.
 
     Nothing is opened before the first use, or ``open()``; the tables are made then, or brought to the newest version.
     The methods block, and any thread may call them: from asyncio, use ``asyncio.to_thread``. They raise
