@@ -116,6 +116,14 @@ def test_the_drawn_tree_of_errors_is_the_real_one() -> None:
     assert drawn_tree() == real
 
 
+def test_errors_are_named_as_users_import_them() -> None:
+    """In tracebacks and pickles, too: in which file one stands is nobody's business."""
+    assert {cls.__module__ for cls in ERRORS} == {"redstate.errors"}
+    assert set(errors.__all__) == {cls.__name__ for cls in ERRORS}
+    assert b"redstate.errors." not in pickle.dumps(errors.InvalidId("message"))
+    assert not {name for name in vars(errors) if not name.startswith("_")} - set(errors.__all__) - {"annotations"}
+
+
 @pytest.mark.parametrize("cls", ERRORS, ids=lambda cls: cls.__name__)
 def test_an_error_survives_pickling_with_its_data(cls: type[errors.RedstateError]) -> None:
     error = cls("what happened", next_step="what to do", key="rs:{conv:c}", current_version=7)

@@ -240,7 +240,8 @@ class AsyncConversation:
         """Write every value of it that is not as the store encrypts now under the current key; one change, or none.
 
         For values under an older key before that is taken away, and for those from before the store encrypted. Like
-        any change it gives the conversation a new version, and its full ``ttl``.
+        any change it gives the conversation a new version, and its full ``ttl``. One that lies in the archive is not
+        reached: resume it, encrypt it anew, and end it.
 
         Returns:
             how many values were written.

@@ -22,8 +22,12 @@ logger = logging.getLogger("redstate")
 
 _REMEMBERED = 65_536
 # How long the archive may take to say whether it has a conversation of that id, in seconds, and for how long it is not
-# asked again where it failed: calls go on without it.
+# asked again where its database failed: calls go on without it.
 _PATIENCE, _PAUSE = 0.5, 10.0
+# Where it was only slow. A machine under load is slow for a moment, and what begins unseen may be another life of what
+# lies there; so this pause is short. But one who is down can look like one who is slow, and each look costs a call the
+# whole patience; so it doubles, up to the other, until an answer comes.
+_SHORT_PAUSE = 1.0
 # Of the first time, in which a driver is imported and a database opened; that alone can take half a second.
 _FIRST_PATIENCE = 3.0
 _ATTEMPTS = 3
@@ -37,7 +41,7 @@ class AsyncLifetime:
         idle: seconds of silence after which a conversation is looked at.
         tombstone_ttl: seconds for which an archived conversation leaves a tombstone.
         record: asks the server.
-        archive: may hold conversations of earlier.
+        archive: may hold conversations of earlier; its thread should have nothing to do that takes long.
 
     Attributes:
         idle: as given.
@@ -55,6 +59,7 @@ class AsyncLifetime:
         self._begun: dict[str, str] = {}
         self._asks_again = 0.0
         self._patience = _FIRST_PATIENCE
+        self._late_pause = _SHORT_PAUSE
 
     def knows(self, conversation_id: str, customer_id: str) -> bool:
         """Whether this process has begun it, or found it begun, and said whose it is, if that is known."""
@@ -142,12 +147,15 @@ class AsyncLifetime:
             return False
         try:
             found: bool = await self._archive.run(lambda archive: archive.holds(conversation_id), self._patience)
+            self._late_pause = _SHORT_PAUSE
             return found
         except ArchiveError as error:
             # Of those that asked at the same time one says so.
             if time.monotonic() >= self._asks_again:
-                self._asks_again = time.monotonic() + _PAUSE
-                logger.warning("conversations begin without a look into the archive for %g s: %s", _PAUSE, error)
+                pause = self._late_pause if error.reason == "timeout" else _PAUSE
+                self._late_pause = min(2 * self._late_pause, _PAUSE)
+                self._asks_again = time.monotonic() + pause
+                logger.warning("conversations begin without a look into the archive for %g s: %s", pause, error)
             return False
         finally:
             self._patience = _PATIENCE

@@ -244,6 +244,21 @@ class AsyncRecord:
         """Perform a call that may be repeated freely. It is sent to the server."""
         return call.parse(await self._reply(call))
 
+    async def ask_all(self, calls: list[Query[T]]) -> list[T]:
+        """As ``ask``, of several calls that are sent in one go; none is answered with nil, and all are of one script.
+
+        Raises:
+            CorruptState: an answer is none that redstate can have caused.
+        """
+        if not calls:
+            return []
+        packed = [pack_words(call.words) for call in calls]
+        try:
+            replies = await self._transport.call_all(packed, self.timeout, calls[0].script)
+        except ReplyLost:
+            raise self._unanswered(calls[0]) from None
+        return [_answer(call, reply) for call, reply in zip(calls, replies, strict=True)]
+
     async def read(self, call: Read[T], *, fresh: bool = False, min_version: int | None = None) -> T:
         """Read the record: from memory where that is good enough, else from the server.
 
@@ -342,8 +357,20 @@ class AsyncRecord:
         try:
             return await self._transport.call(pack_words(call.words), timeout, call.script)
         except ReplyLost:
-            raise CallTimeout(f"A call on {call.key} was not answered within {self.timeout:g} s") from None
+            raise self._unanswered(call) from None
+
+    def _unanswered(self, call: Query[Any]) -> CallTimeout:
+        return CallTimeout(f"A call on {call.key} was not answered within {self.timeout:g} s")
 
     async def snapshot(self, *, fresh: bool = False, min_version: int | None = None) -> record_calls.Snapshot:
         """The whole record at one version; nobody may change its dicts."""
         return await self.read(record_calls.snapshot(self.key), fresh=fresh, min_version=min_version)
+
+
+def _answer(call: Query[T], reply: Any) -> T:
+    if type(reply) is ReplyError:
+        raise query_error(reply, call)
+    try:
+        return call.parse(reply)
+    except (ValueError, ArithmeticError):
+        raise CorruptState(f"{call.key} holds what redstate did not write", key=call.key, field=call.field) from None

@@ -54,10 +54,11 @@ class AsyncStore:
     process, an ``AsyncStore`` all tasks of one event loop. Opening does no I/O to the server: the first call connects.
 
     The constructors share the keyword arguments of :class:`redstate.StoreOptions`: ``key_prefix`` ("rs"), ``ttl``
-    (seconds that a conversation lives after its last change, a day), ``customer_ttl`` (likewise for a customer, 90
-    days), ``timeout`` (seconds that a call may take, retries included, 5), ``limits`` (caps on values and records),
-    ``cart_limits`` (what a cart may hold), ``max_in_flight`` (calls under way at once before further ones wait),
-    ``max_staleness`` (seconds that a read from local memory may be behind the server, 3; 0 has every read ask it),
+    (seconds that a conversation lives after its last change, a day; with an archive it has no expiry),
+    ``customer_ttl`` (likewise for a customer, 90 days), ``timeout`` (seconds that a call may take, retries included,
+    5), ``limits`` (caps on values and records), ``cart_limits`` (what a cart may hold), ``max_in_flight`` (calls under
+    way at once before further ones wait), ``max_staleness`` (seconds that a read from local memory may be behind the
+    server, 3; 0 has every read ask it),
     ``near_cache_entries`` and ``near_cache_bytes`` (how much local memory holds), ``customer_sync`` (whether a
     customer in memory that another process changes is dropped, "invalidate", or fetched at once, "update"),
     ``archive`` (where conversations go when they have ended: a path, a database's URL, or a ``SqlArchive``), ``idle``
@@ -100,11 +101,13 @@ class AsyncStore:
         # Also where the store is just dropped: the last one of a near cache ends its thread.
         self._abandon = weakref.finalize(self, _abandon, self.nearcache, self._watches)
         record = self._record("", ttl_ms=1, timeout=settings.timeout)
-        self._ended = self._life = None
+        self._ended = self._looks = self._life = None
         if settings.archive is not None:
             self._ended = LoopArchive(archive_thread(settings))
+            # A thread of its own: who begins a conversation shall not wait for somebody's long list.
+            self._looks = LoopArchive(self._ended.thread.another())
             self._life = AsyncLifetime(
-                settings.key_prefix, settings.longest_idle, settings.tombstone_ttl, record, self._ended
+                settings.key_prefix, settings.longest_idle, settings.tombstone_ttl, record, self._looks
             )
         self.cache = AsyncCache(settings.key_prefix, record)
         self.cached = self.cache.cached
@@ -216,8 +219,11 @@ class AsyncStore:
 
         Args:
             conversation_id: any text of 1 to 512 UTF-8 bytes.
-            ttl: seconds that it lives after each change made through this handle; the store's by default.
-            timeout: seconds that a call through this handle may take; the store's by default.
+            ttl: seconds that it lives after each change made through this handle; the store's by default. With an
+                archive it stays until it is archived, and this counts for nothing.
+            timeout: seconds that a call through this handle may take; the store's by default. With an archive the
+                first change in a process can be several calls, and takes four times that and half a second (three
+                seconds for the process's first look into the archive) at most, where nothing stands still.
             cart_limits: what its cart may hold after a change through this handle; the store's by default.
             customer_id: whose it is; the handle then has the customer's as ``customer``. Nothing is stored for it.
             schema: what its state is held to: a dataclass, a TypedDict, a pydantic model, or a :class:`Schema` of one.
@@ -278,7 +284,7 @@ class AsyncStore:
         Args:
             conversation_id: which; it is created if need be.
             state: its fields.
-            ttl: seconds that it lives from now on.
+            ttl: seconds that it lives from now on; with an archive it counts for nothing.
 
         Raises:
             InvalidInput: the id, the expiry or a value cannot be used.
@@ -319,8 +325,9 @@ class AsyncStore:
         self._watches.close()
         self._abandon.detach()
         self.nearcache.detach()
-        if self._ended is not None:
-            await self._ended.close()
+        for archive in (self._looks, self._ended):
+            if archive is not None:
+                await archive.close()
         await self._transport.close()
         if self._server is not None:
             self._server.close()

@@ -102,12 +102,17 @@ class Archive:
         return found
 
     def backlog(self) -> Backlog:
-        """What is on the way to the archive, and how late it is."""
-        now = self._record.ask(record_calls.server_time(_keys.due_part_key(self._prefix, 0)))
-        parts = []
-        for part in range(_keys.DUE_PARTS):
-            tracked = self._record.ask(due.count(self._prefix, part))
-            waiting = self._record.ask(due.count(self._prefix, part, str(now))) if tracked else 0
-            oldest = self._record.ask(due.oldest(self._prefix, part)) if waiting else None
-            parts.append((tracked, waiting, oldest))
-        return backlog_of(now, parts)
+        """What is on the way to the archive, and how late it is; asked of the server in three goes.
+
+        Raises:
+            CorruptState: the index holds what redstate did not write.
+            StoreError: the server could not do it.
+        """
+        record, prefix, parts = self._record, self._prefix, range(_keys.DUE_PARTS)
+        now = record.ask(record_calls.server_time(_keys.due_part_key(prefix, 0)))
+        calls = [due.count(prefix, part, until) for until in ("+inf", str(now)) for part in parts]
+        counts = record.ask_all(calls)
+        tracked, waiting = counts[: len(parts)], counts[len(parts) :]
+        late = [part for part in parts if waiting[part]]
+        oldest = record.ask_all([due.oldest(prefix, part) for part in late])
+        return backlog_of(now, sum(tracked), sum(waiting), oldest)

@@ -21,17 +21,15 @@ class Backlog:
     oldest: float
 
 
-def backlog_of(now: int, parts: Iterable[tuple[int, int, int | None]]) -> Backlog:
-    """The sum of the parts of the index.
+def backlog_of(now: int, conversations: int, due: int, since: Iterable[int | None]) -> Backlog:
+    """What the parts of the index come to.
 
     Args:
         now: the server's time in microseconds.
-        parts: of each: how many conversations, how many are due, and since when the first of these is.
+        conversations, due: how many there are, and how many are due.
+        since: when the first one of each part in which any is due became due, in microseconds; None where it has left
+            meanwhile.
     """
-    conversations = waiting = 0
-    oldest = now
-    for tracked, due, since in parts:
-        conversations += tracked
-        waiting += due
-        oldest = min(oldest, now if since is None else since)
-    return Backlog(conversations, waiting, (now - oldest) / 1_000_000)
+    oldest = min((when for when in since if when is not None), default=now)
+    # What was first may have been put off since it was counted.
+    return Backlog(conversations, due, max(0, now - oldest) / 1_000_000)

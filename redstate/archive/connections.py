@@ -21,7 +21,11 @@ T = TypeVar("T")
 # What a put of 500 rows touches stays in memory, and pages that are changed over and over are moved from the log to
 # the file less often. Measured with ids in random order, three indexes, 600-byte states, batches of 500, two cores:
 # 43,000 rows/s became 51,000 to 62,000; half of that time is SQLite's commit. The log grows to 40 MB.
-_SQLITE_SETTINGS = ("PRAGMA synchronous=NORMAL", "PRAGMA cache_size=-16000", "PRAGMA wal_autocheckpoint=10000")
+#
+# FULL has a commit be on the disk before it is over. The sweeper takes conversations out of Redis on the strength of
+# it, so in NORMAL a power cut would lose what nothing else has any more. In batches of 200 rows of 600 bytes, on a disk
+# that syncs in about a millisecond, medians of nine alternating rounds: 48,000 rows/s, NORMAL 63,000.
+_SQLITE_SETTINGS = ("PRAGMA synchronous=FULL", "PRAGMA cache_size=-16000", "PRAGMA wal_autocheckpoint=10000")
 
 
 class Connections:

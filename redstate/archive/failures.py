@@ -66,6 +66,8 @@ def failure(error: BaseException | None, path: str) -> ArchiveError:
 
 
 def _sqlite(error: sqlite3.Error) -> tuple[str, str]:
+    if str(error).startswith("Could not decode to UTF-8"):  # by Python's module, which has no code for it
+        return "damaged", "The archive holds a text that is no UTF-8, which redstate did not write"
     # The name of the code can have a suffix that tells which kind it is of: SQLITE_READONLY_DIRECTORY.
     name = "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
     return _SQLITE.get(name) or _other(name or type(error).__name__)

@@ -23,7 +23,7 @@ from redstate._named import named_merge
 from redstate._redaction import Redaction
 from redstate.archive.opening import async_store, named_archive, named_server, shown_archive
 from redstate.archive.sweeper import Sweeper, SweepFigures
-from redstate.errors import ArchiveError, ConfigurationError, RedstateError, StoreError
+from redstate.errors import ArchiveError, ConfigurationError, DataError, RedstateError, StoreError
 
 logger = logging.getLogger("redstate.archive")
 
@@ -151,7 +151,7 @@ async def _sweep(settings: SweepSettings, reports: Reports | None) -> int:
         prefix = store._settings.key_prefix
         logger.info("sweeping %s (prefix %s) into %s; abandoned after %g s", store.address, prefix, place, idle)
         watch = _Watch(store, sweeper.figures, reports)
-        telling = [asyncio.create_task(work()) for work in (watch.count, watch.tell, watch.say)]
+        telling = watch.start()
         try:
             await _try(store)
             await sweeper.run()
@@ -162,6 +162,13 @@ async def _sweep(settings: SweepSettings, reports: Reports | None) -> int:
         watch.tell_once()
         logger.info("stopped; archived: %d, of these abandoned: %d", *watch.counted)
     return 0
+
+
+def _tell_of_death(task: asyncio.Task[None]) -> None:
+    """A sweeper archives also without what tells how it gets on; but people must know that they are told less."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        logger.error("the sweeper goes on without its task %r", task.get_name(), exc_info=error)
 
 
 async def _try(store: AsyncStore) -> None:
@@ -207,11 +214,19 @@ class _Watch:
         self._figures = figures
         self._reports = reports
         self._backlog: Backlog | None = None
+        self._unreadable = ""
 
     @property
     def counted(self) -> tuple[int, int]:
         """How many were archived, and how many of these were abandoned."""
         return self._figures.archived, self._figures.abandoned
+
+    def start(self) -> list[asyncio.Task[None]]:
+        """Begin to tell, in tasks that go on until they are cancelled."""
+        tasks = [asyncio.create_task(work(), name=work.__name__) for work in (self.count, self.tell, self.say)]
+        for task in tasks:
+            task.add_done_callback(_tell_of_death)
+        return tasks
 
     async def count(self) -> None:
         """Look again and again what there is to do, where anybody is told so each second."""
@@ -249,8 +264,15 @@ class _Watch:
     async def _look(self) -> None:
         try:
             self._backlog = await self._store.archive.backlog()
+            self._unreadable = ""
         except StoreError:
             self._backlog = None  # whatever it is, the sweeper meets it too, and says so
+        except DataError as error:
+            # Somebody may mend it while this runs. It is said once, and not each second.
+            self._backlog = None
+            if str(error) != self._unreadable:
+                self._unreadable = str(error)
+                logger.error("the backlog cannot be told: %s", error, extra={"event": "archive_corrupt"})
 
     def _due(self) -> str:
         backlog = self._backlog

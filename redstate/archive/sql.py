@@ -42,8 +42,8 @@ class SqlArchive:
     its row, one that was begun anew under the same id gets a row of its own. What is JSON is text, and comes back to
     the byte. A :class:`StateArchive`.
 
-    An SQLite file is in WAL mode with ``synchronous=NORMAL``: what was saved survives a crash of the process, while the
-    last saves before a power cut can be lost, and the file is never damaged by either. It must lie on a local disk.
+    An SQLite file is in WAL mode with ``synchronous=FULL``: what was saved survives a crash of the process and a power
+    cut, as far as the disk keeps what it has said to have. The file must lie on a local disk.
 
     Nothing is opened before the first use, or ``open()``; the tables are made then, or brought to the newest version.
     The methods block, and any thread may call them: from asyncio, use ``asyncio.to_thread``. They raise
@@ -224,6 +224,10 @@ class SqlArchive:
 
     def save(self, conversation_id: str, state: Mapping[str, Any], customer_id: str | None = None) -> None:
         """Keep a state in place of the latest life's, whose ``created_at`` stays; else begin one ("saved").
+
+        Not for an archive that a sweeper writes to, where ``load_state``, ``archive.get`` and ``resume()`` give the
+        state that was saved last: of a conversation that goes on in the store, what was changed before the save does
+        not reach the archive any more, as the save has the higher version. Use the store's ``save_state`` there.
 
         Args:
             conversation_id: any text of 1 to 512 UTF-8 bytes.

@@ -69,7 +69,8 @@ class SweepFigures:
 
     Attributes:
         looked_at: conversations that were due.
-        archived: of these, those that left for the archive.
+        archived: of these, those that left for the archive; one whose removal was not answered is not counted, so this
+            and ``abandoned`` can be too low.
         abandoned: of the archived, those that nobody had ended.
         erased: those of which the archive was cleared, as they had been erased or deleted.
         corrupt: looks at what cannot be read or redstate did not write; it stays where it is.

@@ -1,9 +1,8 @@
-"""The one thread in which a store talks to its archive, whose calls block; and how each colour waits for it."""
+"""The threads in which a store talks to its archive, whose calls block; and how each colour waits for them."""
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import os
 import threading
 from collections.abc import Callable
@@ -54,6 +53,10 @@ class ArchiveThread:
                 self._executor = ThreadPoolExecutor(1, thread_name_prefix="redstate-archive")
             return self._executor.submit(work, self.archive)
 
+    def another(self) -> ArchiveThread:
+        """One more thread for the same archive, which it does not own: close it first."""
+        return ArchiveThread(self.archive, owned=False)
+
     def close(self) -> None:
         """Finish what was begun, and close the archive if it is owned."""
         with self._lock:
@@ -92,17 +95,19 @@ class LoopArchive:
         """What ``work`` makes of the archive.
 
         Args:
-            work: what to do; it goes on in any case.
-            timeout: seconds to wait for it at most.
+            work: what to do. Once it was begun it goes on, also where nobody waits for it any more.
+            timeout: seconds to wait for it at most, its turn included; what has not had its turn then is not done.
 
         Raises:
             ArchiveError: the database could not do it, or not in time.
         """
-        future = asyncio.wrap_future(self.thread.submit(work))
+        submitted = self.thread.submit(work)
+        future = asyncio.wrap_future(submitted)
+        future.add_done_callback(lambda late: late.cancelled() or late.exception())  # maybe nobody asks for it any more
         try:
             return await asyncio.wait_for(asyncio.shield(future), timeout)
         except TimeoutError:
-            future.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody asks for it any more
+            submitted.cancel()
             raise _late(timeout) from None
 
     async def close(self) -> None:
@@ -118,9 +123,11 @@ class ThreadArchive:
 
     def run(self, work: Work[T], timeout: float | None = None) -> T:
         """As :meth:`LoopArchive.run`."""
+        submitted = self.thread.submit(work)
         try:
-            return self.thread.submit(work).result(timeout)
-        except concurrent.futures.TimeoutError:
+            return submitted.result(timeout)
+        except TimeoutError:
+            submitted.cancel()
             raise _late(timeout) from None
 
     def close(self) -> None:
@@ -129,4 +136,6 @@ class ThreadArchive:
 
 
 def _late(timeout: float | None) -> ArchiveError:
-    return ArchiveError(f"The archive did not answer within {timeout:g} s", path="", reason="timeout")
+    # Without a limit it was the database's driver, or the system, whose patience ended.
+    within = "in time" if timeout is None else f"within {timeout:g} s"
+    return ArchiveError(f"The archive did not answer {within}", path="", reason="timeout")

@@ -82,6 +82,21 @@ class Connection:
         except OSError:
             raise ConnectionBroken from None
 
+    def exchange_all(self, packed: list[bytes], timeout: float, deadline: float) -> list[Any]:
+        """Send commands in one go and wait for all replies, in their order; otherwise as ``exchange``.
+
+        They and their replies must fit into the buffers of a socket, as nothing is read while they are sent.
+        """
+        replies = [self.exchange(b"".join(packed), timeout, deadline)]
+        try:
+            while len(replies) < len(packed):
+                replies.append(self._rest(deadline))
+        except _TIMED_OUT:
+            raise ReplyLost from None
+        except OSError:
+            raise ConnectionBroken from None
+        return replies
+
     def close(self) -> None:
         """Close the socket; closing twice is harmless."""
         if self._socket is not _UNCONNECTED:
@@ -173,6 +188,33 @@ class SyncTransport:
                 pause = verdict
             time.sleep(pause)
             remaining = max(0.0, deadline - time.monotonic())
+
+    def call_all(self, packed: list[bytes], timeout: float, script: Script | None = None) -> list[Any]:
+        """Send commands in one go, and wait for all replies; arguments, result and errors as in the asyncio transport.
+
+        Some hundreds of small commands with small replies at most.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            connection: Connection | None = self._idle.pop()
+        except IndexError:
+            connection = None
+        if connection is None:
+            connection = self._open_or_wait(deadline, sent=False)
+        replies: list[Any] = [None] * len(packed)
+        healthy = False
+        try:
+            replies = connection.exchange_all(packed, max(0.0, deadline - time.monotonic()), deadline)
+            healthy = True
+        except ConnectionBroken:
+            self._drop_idle()  # its siblings went to the same server
+        finally:
+            self._release(connection, healthy)
+        # What did not go well goes the long way. (No command that comes here is answered with nil.)
+        for place, (one, reply) in enumerate(zip(packed, replies, strict=True)):
+            if reply is None or type(reply) is ReplyError:
+                replies[place] = self.call(one, max(0.0, deadline - time.monotonic()), script)
+        return replies
 
     def close(self) -> None:
         """Close the idle connections; the others close when their calls end."""

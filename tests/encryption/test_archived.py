@@ -73,3 +73,39 @@ def test_who_lacks_the_key_archives_what_it_need_not_read_and_leaves_the_rest(
             with pytest.raises(errors.UnknownEncryptionKey):
                 other.archive.get("plain")
         assert store.conversation("whose").state.get("customer_id", fresh=True) == "ada"
+
+
+def test_rotation_does_not_reach_what_is_archived_until_it_is_resumed(url: str, prefix: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "archive.db")
+    rotating = Encryption({"k2": b"2" * 32, "k1": b"1" * 32})
+    rotated = Encryption({"k2": b"2" * 32})
+    with Store.from_url(url, key_prefix=prefix, archive=path, encryption=ENCRYPTION) as store:
+        for name in ("left", "renewed"):
+            store.conversation(name).state.set("note", name)
+            store.conversation(name).end()
+    assert sweep(url, prefix, path, ENCRYPTION) == 2
+    with Store.from_url(url, key_prefix=prefix, archive=path, encryption=rotating) as store:
+        assert store.conversation("left").reencrypt() == 0
+        conversation = store.conversation("renewed")
+        assert (conversation.resume(), conversation.reencrypt(), conversation.end()) == (True, 1, True)
+    assert sweep(url, prefix, path, rotating) == 1
+    with Store.from_url(url, key_prefix=prefix, archive=path, encryption=rotated) as store:
+        assert store.load_state("renewed") == {"note": "renewed"}
+        for read in (store.archive.get, store.load_state):
+            with pytest.raises(errors.UnknownEncryptionKey, match="k1"):
+                read("left")
+        assert {one.conversation_id for one in store.archive.list()} == {"left", "renewed"}
+        assert len(list(store.archive.export())) == 2
+
+
+def test_what_is_archived_under_one_prefix_cannot_be_read_under_another(url: str, prefix: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "archive.db")
+    with Store.from_url(url, key_prefix=prefix, archive=path, encryption=ENCRYPTION) as store:
+        store.conversation("c1").state.set("note", "x")
+        store.conversation("c1").end()
+    assert sweep(url, prefix, path, ENCRYPTION) == 1
+    with (
+        Store.from_url(url, key_prefix=f"{prefix}-2", archive=path, encryption=ENCRYPTION) as other,
+        pytest.raises(errors.CorruptState),
+    ):
+        other.archive.get("c1")

@@ -25,10 +25,10 @@ def path(tmp_path: Path) -> str:
 
 @pytest.fixture
 def open_store(colour: str, url: str, prefix: str, path: str) -> Iterator[Callable[..., Any]]:
-    """Opens stores of the colour under test; ``archive=None`` has one without."""
+    """Opens stores of the colour under test; ``archive=None`` has one without, ``url=`` leads past a proxy."""
     stores = Stores(colour)
     options = {"key_prefix": prefix, "timeout": 20.0, "archive": path, "tombstone_ttl": 30.0}
-    yield lambda **given: stores.open(url, **{**options, **given})
+    yield lambda url=url, **given: stores.open(url, **{**options, **given})
     stores.close()
 
 

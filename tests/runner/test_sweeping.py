@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis.asyncio
 from runner_harness import KEY, SERVED, Runner, alive, command_line, running, until_gone
 from test_runner_metrics import base_url, samples
 from test_runner_supervisor import Observed, supervised
 
 from redstate import AsyncStore, Store
+from redstate._keys import due_key, due_part_key
 from redstate.archive import SqlArchive
 from redstate.conversimple.runner import Backoff, RestartFailed, RunnerSettings, WorkerEvent
 from redstate.conversimple.runner.figures import Figures
@@ -62,7 +64,7 @@ def looking_into(path: Path) -> Iterator[SqlArchive]:
         yield archive
 
 
-async def until_metric(base: str, name: str, value: float) -> dict[tuple[str, str | None], float]:
+async def until_metric(base: str, name: str, value: float | None) -> dict[tuple[str, str | None], float]:
     async with asyncio.timeout(30):
         while True:
             found = await samples(base)
@@ -197,6 +199,25 @@ def test_the_backlog_shows_while_the_archive_cannot_be_written_and_drains_then(
             await until_metric(base, "redstate_archive_archived_total", 1)
             found = await until_metric(base, "redstate_archive_backlog", 0)
             assert found["redstate_archive_failures_total", None] >= 1
+
+    asyncio.run(scenario())
+
+
+def test_the_backlog_shows_again_once_somebody_has_mended_the_index(url: str, prefix: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serving(url, prefix, tmp_path / "calls.db", "--metrics-port", "0") as (platform, runner):
+            base = await base_url(runner)
+            conv = await platform.start_conversation(registrations=1)
+            await platform.call(conv.id, "who")
+            await until_metric(base, "redstate_archive_conversations", 1)
+            # A part of the index in which that conversation is not.
+            key = due_part_key(prefix, 1 if due_key(prefix, conv.id) == due_part_key(prefix, 0) else 0)
+            async with redis.asyncio.Redis.from_url(url) as raw:
+                await raw.set(key, "text")
+                await runner.logged("the backlog cannot be told: ")
+                await until_metric(base, "redstate_archive_conversations", None)
+                await raw.delete(key)
+            await until_metric(base, "redstate_archive_conversations", 1)
 
     asyncio.run(scenario())
 
