@@ -1,6 +1,7 @@
 -- conversation_collect: tell what is due of a conversation: "take" it, whole, to the archive, as it has ended; one that
--- was silent for too long is ended here. "later": look again then. "gone": there is nothing. "erased", "deleted": nothing
--- of up to that version may be left in the archive either; if a customer is named, of that customer, and of that life.
+-- was silent for too long is ended here. "later": look again then. "gone": there is nothing. "erased": nothing that began
+-- before may be left in the archive either, and if a customer is named, nothing of that customer and of that life.
+-- "deleted": nothing of up to version D may be; D may also stand in what was begun anew since.
 -- Its last change and the last sign that it is in use are in the record, so no change has to note that anywhere else.
 -- KEYS    1 record
 -- ARGV    1 idle_us
@@ -8,7 +9,7 @@
 -- ERRORS  RSCORRUPT
 -- COST    O(N) in the fields of the record
 local call = redis.call
-local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'b', 'n', 'x', 'g')
+local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'b', 'n', 'x', 'g', 'D')
 -- @include fence
 -- @include clock
 local value
@@ -22,13 +23,13 @@ elseif rec[3] == rec[1] and closed then
   -- What archiving has left, or erasure.
   value = {'gone', now}
   if string.sub(rec[6], 18) == 'erased' then
-    value = {'erased', now, 'v', rec[1], 'b', rec[4] or '', 'g', rec[7] or ''}
+    value = {'erased', now, 'v', rec[1], 'x', rec[6], 'b', rec[4] or '', 'g', rec[7] or ''}
   end
 elseif rec[3] == rec[1] and rec[4] ~= rec[1] and call('PTTL', KEYS[1]) > 0 then
   -- Deleted; what is left expires by itself.
   value = {'later', string.format('%.0f', now + call('PTTL', KEYS[1]) * 1000 + 1000000)}
-elseif rec[3] == rec[1] and rec[4] and rec[4] ~= rec[1] then
-  value = {'deleted', now, 'v', rec[1]}
+elseif rec[3] == rec[1] and rec[8] then
+  value = {'deleted', now, 'D', rec[8]}
 else
   local last = rec[1]
   if rec[5] and rec[5] > last then last = rec[5] end
@@ -37,6 +38,7 @@ else
     -- Somebody without an archive may have given it an expiry.
     call('PERSIST', KEYS[1])
     value = {'later', due}
+    if rec[8] then value[3], value[4] = 'D', rec[8] end
   elseif rec[3] == rec[1] and rec[4] ~= rec[1] then
     call('DEL', KEYS[1])
     value = {'gone', now}

@@ -8,12 +8,16 @@
 -- ERRORS  RSDEADLINE RSCORRUPT
 -- COST    O(N) in the fields of the record
 local call, args = redis.call, ARGV
-local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'b', 'g', 'x')
+local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'b', 'g', 'x', 'D')
 -- @include fence
 -- @include clock
 -- @include may_expire
 local value = 'erased'
-if rec[2] and args[4] < rec[2] then
+local tombstone = closed and rec[1] == rec[3]
+if args[3] ~= '' and rec[5] and rec[5] ~= args[3] and not tombstone then
+  -- It has become another's since somebody looked.
+  value = 'absent'
+elseif rec[2] and args[4] < rec[2] then
   value = 'fenced ' .. rec[2]
 elseif args[2] ~= '0' and args[2] < now then
   return redis.error_reply('RSDEADLINE passed')
@@ -22,8 +26,8 @@ else
   if not rec[1] or rec[1] == rec[3] then value = 'absent' end
   if rec[1] and rec[1] >= now then version = string.format('%.0f', rec[1] + 1) end
   local customer, fence = args[3], '~' .. (rec[2] or '0000000000000000')
-  -- What was erased whoever's it was, stays so.
-  if string.sub(rec[6] or '', 18) == 'erased' and not rec[5] then customer = '' end
+  -- What was erased or deleted whoever's it was, stays so.
+  if rec[7] or (string.sub(rec[6] or '', 18) == 'erased' and not rec[5]) then customer = '' end
   call('DEL', KEYS[1])
   call('HSET', KEYS[1], 'v', version, 'd', version, 'f', fence, 'x', now .. ' erased')
   if customer ~= '' then call('HSET', KEYS[1], 'g', customer) end

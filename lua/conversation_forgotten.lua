@@ -6,8 +6,9 @@
 -- ERRORS
 -- COST    O(1)
 local call, args = redis.call, ARGV
-local rec = call('HMGET', KEYS[1], 'v', 'd')
+local rec = call('HMGET', KEYS[1], 'v', 'd', 'D')
 local value = '0'
+if rec[3] == args[1] then call('HDEL', KEYS[1], 'D') end
 if rec[1] == args[1] and rec[2] == args[1] then
   call('PEXPIRE', KEYS[1], args[2])
   value = '1'

@@ -1,11 +1,12 @@
--- conversation_merged: note that an ended conversation is in its customer's profile, so that the archiver need not look.
+-- conversation_merged: note that a conversation is in its customer's profile as it ended then, so that the archiver need
+-- not look. It may have been resumed and have ended once more since.
 -- KEYS    1 record
--- ARGV
+-- ARGV    1 ended
 -- RETURNS noted
 -- ERRORS
 -- COST    O(1)
 local value = '0'
-if redis.call('HEXISTS', KEYS[1], 'x') == 1 then
+if string.sub(redis.call('HGET', KEYS[1], 'x') or '', 1, 16) == ARGV[1] then
   -- First a write that a full server takes.
   redis.call('HDEL', KEYS[1], 'm')
   redis.call('HSET', KEYS[1], 'm', '1')

@@ -23,8 +23,10 @@ else
   -- @include may_expire
   -- It may have been written without an archive so far; what is on its way there is of the same life.
   if args[1] == '-' and not rec[5] then call('HSET', KEYS[1], 'b', rec[1]) end
+  -- By the clock, as is the time of the merge that it is compared with: a version can be ahead of it.
+  call('HSET', KEYS[1], 'r', now)
   if rec[1] >= now then now = string.format('%.0f', rec[1] + 1) end
-  call('HSET', KEYS[1], 'v', now, 'f', now, 'r', now)
+  call('HSET', KEYS[1], 'v', now, 'f', now)
   call('HDEL', KEYS[1], 'x', 'm', 'F')
   -- It will end once more.
   for _, field in ipairs(call('HKEYS', KEYS[1])) do

@@ -29,7 +29,7 @@ elseif not rec[1] or rec[1] == rec[3] then
   if rec[5] and rec[2] and not closed then fence = rec[2] else call('HDEL', KEYS[1], 'F') end
   call('HSET', KEYS[1], 'v', version, 'f', fence)
   for i = 4, #args, 2000 do call('HSET', KEYS[1], unpack(args, i, math.min(i + 1999, #args))) end
-  call('HSET', KEYS[1], 'r', version)
+  call('HSET', KEYS[1], 'r', now)
   call('HDEL', KEYS[1], 'd', 'x', 'm')
   if args[1] == '-' then call('PERSIST', KEYS[1]) else call('PEXPIRE', KEYS[1], args[1]) end
   call('PUBLISH', KEYS[1], version)

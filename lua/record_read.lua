@@ -11,6 +11,6 @@ local value = {now, '' .. redis.call('PTTL', KEYS[1])}
 for i = 1, #all, 2 do
   local kind = string.sub(all[i], 1, 1)
   -- They change without a new version, and nobody reads them from memory.
-  if not string.find('hijfFqQbgmnx', kind, 1, true) then value[#value + 1], value[#value + 2] = all[i], all[i + 1] end
+  if not string.find('hijfFqQbgmnxD', kind, 1, true) then value[#value + 1], value[#value + 2] = all[i], all[i + 1] end
 end
 return value

@@ -7,6 +7,7 @@ The key space (``rs`` is the default prefix):
         f               the owner's fencing token, once it is claimed: the time of that moment
         F               the owner; absent while there is none
         d               the version at which it was deleted; it is absent while d = v
+        D               the same, until nothing of up to that version is in the archive any more
         b               when it began, sixteen digits, if it is kept until it is archived
         g               the id of its customer, if it was begun or ended for one
         n               when it was used last without a change, sixteen digits
@@ -86,10 +87,10 @@ ATTRIBUTES, PLACED = "l", "o"
 STATE_BYTES = STATE.encode()
 WORKFLOW, WORKFLOW_DATA = "w", "W"
 OWNER = "F"
-BEGUN, CUSTOMER, ENDED, MERGED, RESUMED = "b", "g", "x", "m", "r"
+BEGUN, CUSTOMER, ENDED, MERGED, RESUMED, PURGED = "b", "g", "x", "m", "r", "D"
 DUE_PARTS = 64
 """For good: a conversation that is in one part must not be looked for in another."""
-UNVERSIONED = b"hijfFqQbgmnx"
+UNVERSIONED = b"hijfFqQbgmnxD"
 """The first letters of fields that change without a new version of the record."""
 VERSION, FENCE, DELETED, ORDER = "v", "f", "d", "k"
 CALL, RUN, FOREIGN_CALL = "q", "Q", "i"

@@ -117,7 +117,7 @@ def every_call() -> list[Mutation[Any] | Query[Any]]:
         record.delete(KEY),
         lifetime.begin(KEY, 1, "cust"),
         lifetime.end(KEY, "ended", "cust"),
-        lifetime.merged(KEY),
+        lifetime.merged(KEY, 1),
         lifetime.collect(KEY, 60.0),
         lifetime.archived(KEY, 1, 60.0),
         lifetime.erase(KEY, 1, "cust", 1),

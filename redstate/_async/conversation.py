@@ -257,8 +257,9 @@ class AsyncConversation:
 
         Its version and journals stay for ten minutes, so that a late repeat of an earlier change is still recognised
         and does not bring it back. One that has ended is erased. With an archive nothing of that id stays there either,
-        as soon as a sweeper has run, nor does ``resume`` bring anything back; one that has ended is refused changes for
-        ``tombstone_ttl`` from then on, as if it had just left.
+        as soon as a sweeper has run, nor does ``resume`` bring anything back. One that has ended is refused changes for
+        a while from then on: about two minutes with a sweeper, ten without an archive. (It has no journal any more: a
+        repeat of its deletion returns False.)
 
         Raises:
             Fenced: it has a newer owner.

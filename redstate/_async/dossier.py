@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from redstate import _keys
 from redstate._async.record import AsyncRecord
 from redstate.archive.conversation import EndedConversation, ended_conversation
-from redstate.archive.dossier import CustomerErasure, CustomerExport, customer_tag, forget_linked
+from redstate.archive.dossier import CustomerErasure, CustomerExport, customer_tag, forget_linked, ids_of, lives_of
 from redstate.archive.rows import customer_of, row_of
 from redstate.calls import customer as customer_calls
 from redstate.calls import due, lifetime
@@ -47,7 +47,8 @@ class AsyncDossier:
         found: dict[tuple[str, int], EndedConversation] = {}
         unreadable: list[str] = []
         if archive is not None:
-            for row in await archive.run(lambda opened: list(opened.rows(customer_id=self._id))):
+            linked = [link.id for link in await customer.conversations(_ALL, fresh=True)]
+            for row in await archive.run(lambda opened: lives_of(opened, self._id, linked)):
                 key = _keys.conversation_key(self._prefix, row.conversation_id)
                 try:
                     found[row.conversation_id, row.created_us] = ended_conversation(codec, key, row)
@@ -83,7 +84,9 @@ class AsyncDossier:
             await self._record.ask(session_calls.forget_attempts(_keys.attempts_key(key)))
         archived = 0
         if archive is not None:
-            await self._bar(await archive.run(lambda opened: opened.ids_of(self._id)))
+            linked = dict.fromkeys(link.id for link in links)
+            ids = await archive.run(lambda opened: ids_of(opened, self._id, linked))
+            await self._bar(ids, linked, erased)
             for link in links:
                 forget = functools.partial(forget_linked, conversation_id=link.id, customer_id=self._id)
                 archived += await archive.run(forget)
@@ -92,15 +95,18 @@ class AsyncDossier:
         # Last, as its list tells what there is to erase: where this fails half-way, it can be done again.
         existed = await self._record.ask(customer_calls.erase(self._record.key))
         self._record.copies.forget(self._record.key)
-        return CustomerErasure(self._id, existed, tuple(erased), archived, tuple(unreadable))
+        return CustomerErasure(self._id, existed, tuple(dict.fromkeys(erased)), archived, tuple(unreadable))
 
-    async def _bar(self, archived: Iterable[str]) -> None:
-        """See to it that no archived conversation comes back just now: somebody may be about to resume it."""
+    async def _bar(self, archived: Iterable[str], linked: Iterable[str], erased: list[str]) -> None:
+        """See to it that no archived conversation comes back: somebody may be about to resume it, or just has."""
         for conversation_id in archived:
             key = _keys.conversation_key(self._prefix, conversation_id)
-            # What is here by now is another life of it, and somebody else's.
-            if not await self._record.ask(lifetime.present(key)):
-                await self._store.conversation(conversation_id)._ending.erase(self._id)
+            # Else what is here is another life of it, and somebody else's.
+            ours = self._may_be_ours if conversation_id in linked else self._is_ours
+            if await self._record.ask(lifetime.present(key)) and not await ours(key):
+                continue
+            if await self._store.conversation(conversation_id)._ending.erase(self._id):
+                erased.append(conversation_id)
 
     async def _held(self, unreadable: list[str]) -> AsyncIterator[tuple[str, str]]:
         """The customer's conversations in the store, each with its key: the linked ones, and those in the index.
@@ -125,6 +131,13 @@ class AsyncDossier:
                         yield conversation_id, key
                 except DataError:
                     unreadable.append(conversation_id)
+
+    async def _is_ours(self, key: str) -> bool:
+        """Whether a conversation is known to be the customer's."""
+        try:
+            return await self._whose(key) == self._id
+        except DataError:
+            return False
 
     async def _may_be_ours(self, key: str) -> bool:
         """Whether a linked conversation is not known to be another's."""

@@ -108,24 +108,26 @@ class AsyncLifetime:
         self.remember(conversation_id, customer_id)
         return verdict == "begun"
 
-    async def registered(self, conversation_id: str, work: Callable[[int], Any]) -> Any:
+    async def registered(self, conversation_id: str, work: Callable[[int], Any], *, anyhow: bool = False) -> Any:
         """Do what needs the index to know the conversation, soon after it does. Returns what ``work`` does.
 
         Args:
             conversation_id: which.
             work: called with the time by which it must be done, by the server's clock (µs); again where that passed.
+            anyhow: also where the server is full: it makes room.
 
         Raises:
             DeadlineExceeded: the server, or this process, stood still for so long that it could not be done safely.
         """
         for _ in range(_ATTEMPTS - 1):
             with contextlib.suppress(DeadlineExceeded):
-                return await work(await self.register(conversation_id))
-        return await work(await self.register(conversation_id))
+                return await work(await self.register(conversation_id, anyhow=anyhow))
+        return await work(await self.register(conversation_id, anyhow=anyhow))
 
-    async def register(self, conversation_id: str) -> int:
+    async def register(self, conversation_id: str, *, anyhow: bool = False) -> int:
         """Have the index know a conversation. Returns until when its record may begin, by the server's clock (µs)."""
-        return await self._record.ask(due.register(self._prefix, conversation_id, self.idle, self._within))
+        call = due.register(self._prefix, conversation_id, self.idle, self._within, anyhow=anyhow)
+        return await self._record.ask(call)
 
     def remember(self, conversation_id: str, customer_id: str) -> None:
         """It was begun; ``customer_id`` is "" where it is not known whose it is."""
@@ -135,10 +137,13 @@ class AsyncLifetime:
             with contextlib.suppress(RuntimeError, StopIteration):
                 self._begun.pop(next(iter(self._begun)), None)
 
-    async def due_at_once(self, conversation_id: str, ended_us: int) -> None:
-        """Have an archiver look at a conversation that has ended at that time (µs of the server's clock)."""
+    def deadline_after(self, us: int) -> int:
+        """Until when the index may be told what happened then, both in microseconds of the server's clock."""
+        return us + round(self._within * 1_000_000)
+
+    async def due_at_once(self, conversation_id: str, deadline: int) -> None:
+        """Have an archiver look at a conversation as soon as it can; after the deadline nothing is done."""
         self.forget(conversation_id)
-        deadline = ended_us + round(self._within * 1_000_000)
         await self._record.ask(due.at_once(self._prefix, conversation_id, deadline))
 
     async def _is_archived(self, conversation_id: str) -> bool:

@@ -292,8 +292,9 @@ class Customer:
         it back: no archiver, merge, return, or repeat of an earlier change. Cached values that carry the tag
         ``customer:<id>`` are dropped; of what else was cached, or copied elsewhere, nothing is known here. What remains
         for ten minutes are versions and numbers of operations, without a value; of a conversation, its id and the
-        customer's until a sweeper has run, and ``tombstone_ttl`` from then on. That id is refused changes so long. What
-        is said of the customer after that, or while this runs, is stored anew. Where it fails it can be called again.
+        customer's: until a sweeper has seen to the archive, a minute later once more, and for ``tombstone_ttl`` from
+        then on. That id is refused changes so long; without an archive for ten minutes. What is said of the customer
+        after that, or while this runs, is stored anew. Where it fails it can be called again.
 
         Returns:
             what was there; its ``unreadable`` names conversations of which it cannot be told whose they are.

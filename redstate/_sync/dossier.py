@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from redstate import _keys
 from redstate._sync.record import Record
 from redstate.archive.conversation import EndedConversation, ended_conversation
-from redstate.archive.dossier import CustomerErasure, CustomerExport, customer_tag, forget_linked
+from redstate.archive.dossier import CustomerErasure, CustomerExport, customer_tag, forget_linked, ids_of, lives_of
 from redstate.archive.rows import customer_of, row_of
 from redstate.calls import customer as customer_calls
 from redstate.calls import due, lifetime
@@ -48,7 +48,8 @@ class Dossier:
         found: dict[tuple[str, int], EndedConversation] = {}
         unreadable: list[str] = []
         if archive is not None:
-            for row in archive.run(lambda opened: list(opened.rows(customer_id=self._id))):
+            linked = [link.id for link in customer.conversations(_ALL, fresh=True)]
+            for row in archive.run(lambda opened: lives_of(opened, self._id, linked)):
                 key = _keys.conversation_key(self._prefix, row.conversation_id)
                 try:
                     found[row.conversation_id, row.created_us] = ended_conversation(codec, key, row)
@@ -84,7 +85,9 @@ class Dossier:
             self._record.ask(session_calls.forget_attempts(_keys.attempts_key(key)))
         archived = 0
         if archive is not None:
-            self._bar(archive.run(lambda opened: opened.ids_of(self._id)))
+            linked = dict.fromkeys(link.id for link in links)
+            ids = archive.run(lambda opened: ids_of(opened, self._id, linked))
+            self._bar(ids, linked, erased)
             for link in links:
                 forget = functools.partial(forget_linked, conversation_id=link.id, customer_id=self._id)
                 archived += archive.run(forget)
@@ -93,15 +96,18 @@ class Dossier:
         # Last, as its list tells what there is to erase: where this fails half-way, it can be done again.
         existed = self._record.ask(customer_calls.erase(self._record.key))
         self._record.copies.forget(self._record.key)
-        return CustomerErasure(self._id, existed, tuple(erased), archived, tuple(unreadable))
+        return CustomerErasure(self._id, existed, tuple(dict.fromkeys(erased)), archived, tuple(unreadable))
 
-    def _bar(self, archived: Iterable[str]) -> None:
-        """See to it that no archived conversation comes back just now: somebody may be about to resume it."""
+    def _bar(self, archived: Iterable[str], linked: Iterable[str], erased: list[str]) -> None:
+        """See to it that no archived conversation comes back: somebody may be about to resume it, or just has."""
         for conversation_id in archived:
             key = _keys.conversation_key(self._prefix, conversation_id)
-            # What is here by now is another life of it, and somebody else's.
-            if not self._record.ask(lifetime.present(key)):
-                self._store.conversation(conversation_id)._ending.erase(self._id)
+            # Else what is here is another life of it, and somebody else's.
+            ours = self._may_be_ours if conversation_id in linked else self._is_ours
+            if self._record.ask(lifetime.present(key)) and not ours(key):
+                continue
+            if self._store.conversation(conversation_id)._ending.erase(self._id):
+                erased.append(conversation_id)
 
     def _held(self, unreadable: list[str]) -> Iterator[tuple[str, str]]:
         """The customer's conversations in the store, each with its key: the linked ones, and those in the index.
@@ -126,6 +132,13 @@ class Dossier:
                         yield conversation_id, key
                 except DataError:
                     unreadable.append(conversation_id)
+
+    def _is_ours(self, key: str) -> bool:
+        """Whether a conversation is known to be the customer's."""
+        try:
+            return self._whose(key) == self._id
+        except DataError:
+            return False
 
     def _may_be_ours(self, key: str) -> bool:
         """Whether a linked conversation is not known to be another's."""

@@ -87,46 +87,47 @@ class Ending:
         """Do what comes after the end, once however often it is tried: the merge, and the word to an archiver."""
         record = self._record
         if not isinstance(record, KeptRecord):
-            self.merge()
+            self.merge(ended_us)
             return
         try:
-            if self.merge():
-                record.ask(lifetime.merged(record.key))
+            if self.merge(ended_us):
+                record.ask(lifetime.merged(record.key, ended_us))
         finally:
             # Also where the merge failed: an archiver tries again, or goes without.
-            record.life.due_at_once(self._id, ended_us)
+            record.life.due_at_once(self._id, record.life.deadline_after(ended_us))
 
-    def merge(self) -> str:
+    def merge(self, ended_us: int | None = None) -> str:
         """Note the conversation in its customer's profile, once, as it is now. Returns whose it is; "" for nobody's.
+
+        Args:
+            ended_us: only as it ended then: somebody may have resumed it since. None for one that is about to end.
 
         Raises:
             InvalidId: its state's ``customer_id`` can be no customer's.
             RedstateError: what ``merge`` made cannot be stored, or the store could not do it.
         """
-        record = self._record
-        found = record.ask(lifetime.belonging(record.key))
-        if found is None:
+        record, merge = self._record, self._merge
+        key, codec = record.key, record.codec
+        # Whose it is and what it holds, of one moment.
+        fields = {} if merge is None else record.ask(record_calls.fields(key))
+        found = record.ask(lifetime.belonging(key)) if merge is None else lifetime.belonging_of(key, fields)
+        if found is None or (ended_us is not None and found.ended_us != ended_us):
             return ""
-        customer_id = self._customer_id or stated_customer(record.codec, record.key, found.given, found.stated)
+        customer_id = self._customer_id or stated_customer(codec, key, found.given, found.stated)
         if not customer_id:
             return ""
-        customer = self._customers(customer_id)
-        customer._merge_span(self._id, found.span, carried(self._snapshot(), self._merge))
+        ended = None if merge is None else ended_conversation(codec, key, row_of(codec, self._id, key, fields))
+        self._customers(customer_id)._merge_span(self._id, found.span, carried(ended, merge))
         return customer_id
-
-    def _snapshot(self) -> EndedConversation | None:
-        """The conversation, if there is a function that looks at it."""
-        record = self._record
-        fields = {} if self._merge is None else record.ask(record_calls.fields(record.key))
-        if b"v" not in fields or fields[b"v"] == fields.get(b"d"):
-            return None
-        return ended_conversation(record.codec, record.key, row_of(record.codec, self._id, record.key, fields))
 
     def delete(self, record: Record, op_id: str | None, expected_version: int | None) -> bool:
         """As the handle's; ``record`` is that handle's, which may be guarded."""
         refuse_late(record.key)
         scope = current.get()
         token = None if scope is None else scope.fence(record.key)
+        life = record.life if isinstance(record, KeptRecord) else None
+        # By the clock of before: a word that comes late is no use.
+        began_us = 0 if life is None else record.ask(record_calls.server_time(record.key))
         try:
             call = record_calls.delete(record.key)
             existed = record.apply(call, op_id, expected_version, record_calls.DELETED_WINDOW_MS)
@@ -134,9 +135,9 @@ class Ending:
             if expected_version is not None or record.guarded:
                 raise
             return self.erase(token=token)
-        if isinstance(record, KeptRecord):
+        if life is not None:
             # What was resumed is in the archive, too.
-            record.life.due_at_once(self._id, record.ask(record_calls.server_time(record.key)))
+            life.due_at_once(self._id, life.deadline_after(began_us))
         return existed
 
     def erase(self, customer_id: str = "", token: int | None = None) -> bool:
@@ -153,14 +154,15 @@ class Ending:
         life = record.life if isinstance(record, KeptRecord) else None
 
         def erased(deadline: int) -> int | bool:
-            return record.ask(lifetime.erase(record.key, deadline, customer_id, token))
+            verdict = record.ask(lifetime.erase(record.key, deadline, customer_id, token))
+            if life is not None:
+                life.due_at_once(self._id, deadline)
+            return verdict
 
-        verdict: int | bool = erased(0) if life is None else life.registered(self._id, erased)
+        verdict: int | bool = erased(0) if life is None else life.registered(self._id, erased, anyhow=True)
         record.copies.forget(record.key)
         if type(verdict) is int:
             raise Fenced(f"{record.key} has a newer owner", key=record.key, current_token=verdict)
-        if life is not None:
-            life.due_at_once(self._id, record.ask(record_calls.server_time(record.key)))
         return bool(verdict)
 
     def resume(self) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from redstate.archive.conversation import EndedConversation
+from redstate.archive.interface import ArchiveRow
 from redstate.calls.customer import CustomerConversation, CustomerEvent
 
 if TYPE_CHECKING:
@@ -56,6 +58,25 @@ class CustomerErasure:
 def customer_tag(customer_id: str) -> str:
     """The tag of cached values that are dropped when the customer is erased."""
     return f"customer:{customer_id}"
+
+
+def lives_of(archive: SqlArchive, customer_id: str, linked: Iterable[str]) -> list[ArchiveRow]:
+    """What is archived of a customer: what says so, and of the conversations on its list what is not another's."""
+    rows = {(row.conversation_id, row.created_us): row for row in archive.rows(customer_id=customer_id)}
+    for conversation_id in linked:
+        for row in archive.lives(conversation_id):
+            if row.customer_id in (None, customer_id):
+                rows[conversation_id, row.created_us] = row
+    return list(rows.values())
+
+
+def ids_of(archive: SqlArchive, customer_id: str, linked: Iterable[str]) -> list[str]:
+    """The ids of what ``lives_of`` finds."""
+    found = dict.fromkeys(archive.ids_of(customer_id))
+    for conversation_id in linked:
+        if conversation_id not in found and any(row.customer_id is None for row in archive.lives(conversation_id)):
+            found[conversation_id] = None
+    return list(found)
 
 
 def forget_linked(archive: SqlArchive, conversation_id: str, customer_id: str) -> int:

@@ -35,10 +35,10 @@ DELETE_ROW = DELETE.where(
     _c.version == sql.bindparam("version_", type_=_c.version.type),
 )
 IDS_OF = sql.select(_c.conversation_id).where(_c.customer_id == _ID).distinct()
-# What was erased or deleted at a version; a later life of the same id stays.
-_UP_TO = _c.version <= sql.bindparam("version_", type_=_c.version.type)
-FORGET = DELETE.where(_UP_TO)
-FORGET_OF = FORGET.where(
+# What is begun after an erasure stays, and what is changed after a deletion, in the same life or another.
+FORGET_CHANGED = DELETE.where(_c.version <= sql.bindparam("until", type_=_c.version.type))
+FORGET_BEGUN = DELETE.where(_c.created_at <= sql.bindparam("until", type_=_c.created_at.type))
+FORGET_BEGUN_OF = FORGET_BEGUN.where(
     sql.or_(
         _c.customer_id.is_(None),
         _c.customer_id == sql.bindparam("customer", type_=_c.customer_id.type),

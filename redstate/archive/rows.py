@@ -26,8 +26,8 @@ SEALED = "sealed"
 """In the session's column: who was logged in, encrypted."""
 
 # State has a column of its own; the rest concerns the life that ends here.
-_LEFT_OUT = frozenset(b"sudvfFxmngbrijqQ")
-_WORKFLOW = ord("w")
+_LEFT_OUT = frozenset(b"sudDvfFxmngbrijqQ")
+_WORKFLOW, _HOOK = ord("w"), ord("h")
 _ENDED_HOOK = b":on_conversation_ended"
 _HEADER = re.compile(rb"(\d{16})(\d{16})\d{32}([rfc])(\w+)", re.ASCII)
 _STATUS = {b"r": "running", b"f": "finished", b"c": "cancelled"}
@@ -219,7 +219,7 @@ def _packed(fields: Mapping[bytes, bytes]) -> bytes:
         [
             b"%d,%d:%b%b" % (len(name), len(value), name, value)
             for name, value in fields.items()
-            if name and name[0] not in _LEFT_OUT and not name.endswith(_ENDED_HOOK)
+            if name and name[0] not in _LEFT_OUT and not (name[0] == _HOOK and name.endswith(_ENDED_HOOK))
         ]
     )
 

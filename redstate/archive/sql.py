@@ -26,6 +26,7 @@ from redstate.archive.migrations import LOCK_FAMILY
 from redstate.archive.tables import LAST_SEEN, ROW, SUMMARY, conversations, microseconds
 from redstate.archive.urls import checked_url
 from redstate.calls.customer import checked_limit
+from redstate.calls.lifetime import Purge
 from redstate.calls.moments import moment
 from redstate.errors import CorruptState, InvalidField
 
@@ -201,24 +202,22 @@ class SqlArchive:
         queries.check_numbers(created_us, version)
         return self._changed(queries.DELETE_ROW, id=conversation_id, created=created_us, version_=version) == 1
 
-    def forget(
-        self, conversation_id: str, version: int, customer_id: str | None = None, created_us: int | None = None
-    ) -> int:
-        """Forget what an erasure left of a conversation. Returns how many lives.
+    def purge(self, conversation_id: str, what: Purge) -> int:
+        """Forget what an erasure or a deletion has left of a conversation; a later life of it stays. Returns how many.
 
         Args:
             conversation_id: which.
-            version: up to this; a life that went on after it stays.
-            customer_id: lives of another customer stay, if this is given.
-            created_us: but not the life that began then.
+            what: known of it in the store.
         """
         _keys.check_id(conversation_id, "conversation id")
-        queries.check_numbers(version, created_us or 0)
-        if customer_id is None:
-            return self._changed(queries.FORGET, id=conversation_id, version_=version)
-        _keys.check_id(customer_id, "customer id")
-        values = {"id": conversation_id, "version_": version, "customer": customer_id, "created": created_us or 0}
-        return self._changed(queries.FORGET_OF, **values)
+        queries.check_numbers(what.version, what.at_us, what.created_us or 0)
+        if what.deleted:
+            return self._changed(queries.FORGET_CHANGED, id=conversation_id, until=what.version)
+        if what.customer_id is None:
+            return self._changed(queries.FORGET_BEGUN, id=conversation_id, until=what.at_us)
+        customer_id = _keys.check_id(what.customer_id, "customer id")
+        values = {"id": conversation_id, "until": what.at_us, "customer": customer_id, "created": what.created_us or 0}
+        return self._changed(queries.FORGET_BEGUN_OF, **values)
 
     # States ----------------------------------------------------------------------------------------------------------
 

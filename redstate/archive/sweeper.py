@@ -72,7 +72,7 @@ class SweepFigures:
         archived: of these, those that left for the archive; one whose removal was not answered is not counted, so this
             and ``abandoned`` can be too low.
         abandoned: of the archived, those that nobody had ended.
-        erased: those of which the archive was cleared, as they had been erased or deleted.
+        erased: those that had been erased or deleted, and of which the archive is clear for good.
         corrupt: looks at what cannot be read or redstate did not write; it stays where it is.
         failures: times that the server or the database could not do it.
     """
@@ -96,7 +96,7 @@ class _Batch:
         words: by id, what the index is told.
         rows: by id, what is to be archived.
         owed: of the rows, those whose customers have not heard of it yet; and of which part of their lives.
-        erased: by id, what is known of those of which nothing may be left.
+        purges: by id, of which something may be in the archive that was erased or deleted: the look that told.
     """
 
     claimed: Claimed
@@ -105,7 +105,12 @@ class _Batch:
     words: dict[str, str] = field(default_factory=dict)
     rows: dict[str, ArchiveRow] = field(default_factory=dict)
     owed: list[tuple[ArchiveRow, Span]] = field(default_factory=list)
-    erased: dict[str, Look] = field(default_factory=dict)
+    purges: dict[str, Look] = field(default_factory=dict)
+
+    @property
+    def claimed_us(self) -> int:
+        """When it was taken, in microseconds of the server's clock."""
+        return int(self.at_once)
 
 
 class Sweeper:
@@ -225,7 +230,10 @@ class Sweeper:
         self.figures.looked_at += 1
         if isinstance(look, DataError):
             self._corrupt(batch, conversation_id, look)
-        elif look.verdict == "take":
+            return
+        if look.verdict == "erased" or b"D" in look.fields:
+            batch.purges[conversation_id] = look
+        if look.verdict == "take":
             try:
                 key, fields = self._key(conversation_id), look.fields
                 row = row_of(self._store._codec, conversation_id, key, fields)
@@ -237,9 +245,7 @@ class Sweeper:
                 self._corrupt(batch, conversation_id, error)
                 return
             batch.rows[conversation_id] = row
-        elif look.verdict in ("erased", "deleted"):
-            batch.erased[conversation_id] = look
-        else:
+        elif look.verdict in ("later", "gone"):
             batch.words[conversation_id] = str(look.when) if look.verdict == "later" else DONE
 
     def _corrupt(self, batch: _Batch, conversation_id: str, error: RedstateError) -> None:
@@ -305,31 +311,44 @@ class Sweeper:
                     self.figures.abandoned += row.reason == "abandoned"
                 else:
                     await self._look_again(batch, row)
-        for conversation_id, look in batch.erased.items():
-            await self._forget(batch, conversation_id, look)
+        for conversation_id, look in batch.purges.items():
+            await self._purge(batch, conversation_id, look)
 
     async def _look_again(self, batch: _Batch, row: ArchiveRow) -> None:
         """See to a conversation that did not leave: it was resumed, another archiver was quicker, or it was erased.
 
         That one may have been forgotten since its row was put back here, so nobody else would look for it.
         """
-        key = self._key(row.conversation_id)
         batch.words[row.conversation_id] = batch.at_once
-        (look,) = await self._ask_all([lifetime.collect(key, self._settings.longest_idle)])
-        if isinstance(look, Look) and look.verdict in ("erased", "deleted"):
-            batch.erased[row.conversation_id] = look
+        (look,) = await self._ask_all([lifetime.collect(self._key(row.conversation_id), self._settings.longest_idle)])
+        if isinstance(look, Look) and (look.verdict == "erased" or b"D" in look.fields):
+            batch.purges[row.conversation_id] = look
 
-    async def _forget(self, batch: _Batch, conversation_id: str, look: Look) -> None:
-        """Clear the archive of what was erased or deleted; what is left of it in the store may expire then."""
-        version, customer, begun = int(look.fields[b"v"]), look.fields.get(b"g"), look.fields.get(b"b")
-        whose = customer.decode("utf-8", "replace") if customer else None
-        began = int(begun) if begun and begun.isdigit() else None
-        await self._archive.run(lambda archive: archive.forget(conversation_id, version, whose, began))
-        window_ms = DELETED_WINDOW_MS if look.verdict == "deleted" else round(self._settings.tombstone_ttl * 1000)
-        await self._ask(lifetime.forgotten(self._key(conversation_id), version, window_ms))
-        # What was deleted may be begun anew in that time, and must be in the index then.
-        batch.words[conversation_id] = batch.at_once if look.verdict == "deleted" else DONE
-        self.figures.erased += 1
+    async def _purge(self, batch: _Batch, conversation_id: str, look: Look) -> None:
+        """Clear the archive of what was erased or deleted; what is left of it in the store may expire in the end.
+
+        Not before a lease is over since then: another archiver may have its row in hand, and die when it has put it.
+        """
+        key = self._key(conversation_id)
+        try:
+            purge = lifetime.purge_of(key, look)
+            assert purge is not None
+            await self._archive.run(lambda archive: archive.purge(conversation_id, purge))
+        except (DataError, InvalidInput) as error:
+            self._corrupt(batch, conversation_id, error)
+            return
+        if look.verdict == "take":
+            return
+        again = purge.at_us + round(self._lease * 1_000_000)
+        if batch.claimed_us < again:
+            word = again if look.verdict != "later" else min(again, look.when)
+        else:
+            window_ms = DELETED_WINDOW_MS if purge.deleted else round(self._settings.tombstone_ttl * 1000)
+            await self._ask(lifetime.forgotten(key, purge.version, window_ms))
+            self.figures.erased += 1
+            # What was deleted may be begun anew, and must be in the index then.
+            word = batch.claimed_us if purge.deleted else 0
+        batch.words[conversation_id] = str(word) if word else DONE
 
     def _put(self, archive: SqlArchive, rows: list[ArchiveRow], until: float) -> None:
         # Whoever stood still may come with what was erased long since.

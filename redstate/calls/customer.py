@@ -60,7 +60,7 @@ class CustomerConversation:
     Attributes:
         id: as given.
         linked_at: when it was linked, server time, UTC.
-        ended_at: when it was merged; None until then.
+        ended_at: when it had ended that was merged, or was merged by hand; None until then.
     """
 
     id: str
@@ -257,7 +257,7 @@ def merge(
         updates = {}
     elif callable(updates):
         updates = updates(everything(codec, key, customer.snapshot))
-    return _merge(codec, key, conversation_id, updates, customer, now)
+    return _merge(codec, key, conversation_id, updates, customer, now, now)
 
 
 def merge_span(
@@ -265,11 +265,14 @@ def merge_span(
 ) -> Mutation[int] | None:
     """As ``merge``, of a part of a conversation's life; None also where the customer was erased after that."""
     merged = _merged_at(key, conversation_id, customer)
-    if (merged and merged >= span.since) or (customer.erased is not None and int(customer.erased[:16]) >= span.until):
+    # (Sixteen digits compare as numbers do.)
+    erased = customer.erased is not None and customer.erased[:16] >= b"%016d" % span.until
+    if erased or (merged and merged >= span.since):
         return None
     profile = {} if carry is None else everything(codec, key, customer.snapshot)
     updates = {} if carry is None else carry(profile, moment(merged) if merged else None)
-    return _merge(codec, key, conversation_id, updates, customer, now)
+    # The mark is the end of what is merged: what was resumed meanwhile has changed since, and is merged again.
+    return _merge(codec, key, conversation_id, updates, customer, now, max(span.until, span.since))
 
 
 def _merged_at(key: str, conversation_id: str, customer: WholeCustomer) -> int:
@@ -278,10 +281,16 @@ def _merged_at(key: str, conversation_id: str, customer: WholeCustomer) -> int:
 
 
 def _merge(
-    codec: Codec, key: str, conversation_id: str, updates: Mapping[str, Any], customer: WholeCustomer, now: int
+    codec: Codec,
+    key: str,
+    conversation_id: str,
+    updates: Mapping[str, Any],
+    customer: WholeCustomer,
+    now: int,
+    mark: int,
 ) -> Mutation[int]:
     links = _unpack(key, customer.links)
-    links[conversation_id] = (links.get(conversation_id, (now, 0))[0], now)
+    links[conversation_id] = (links.get(conversation_id, (now, 0))[0], mark)
     # A conversation leaves for the archive when this is done, and a full server has room again.
     commit = _relinked(customer.links, links).expect(_keys.ENDED, customer.erased).anyhow()
     own = {"last_conversation": conversation_id, "last_interaction": moment(now)}

@@ -37,14 +37,20 @@ def begin_within(idle: float, tombstone_ttl: float) -> float:
     return min(_BEGIN_WITHIN, idle / 2, max(tombstone_ttl / 2, _SHORTEST))
 
 
-def register(prefix: str, conversation_id: str, idle: float, within: float) -> Query[int]:
+def register(prefix: str, conversation_id: str, idle: float, within: float, *, anyhow: bool = False) -> Query[int]:
     """Have a conversation looked at after ``idle`` seconds, and not before twice ``within``.
+
+    Args:
+        prefix: the store's key prefix.
+        conversation_id: which.
+        idle, within: seconds.
+        anyhow: also where the server is full.
 
     Returns:
         of the call: until when its record may begin, ``within`` seconds from now, in µs of the server's clock.
     """
     key = _keys.due_key(prefix, conversation_id)
-    words = (*_REGISTER.evalsha, key, conversation_id.encode(), _us(idle), _us(2 * within))
+    words = (*_REGISTER.evalsha, key, conversation_id.encode(), _us(idle), _us(2 * within), "01"[anyhow])
     return Query(key, words, lambda now: int(now) + int(_us(within)), script=_REGISTER)
 
 

@@ -64,9 +64,9 @@ def ended(key: str) -> Query[bool]:
     return Query(key, ("HEXISTS", key, _keys.ENDED), lambda reply: reply == 1)
 
 
-def merged(key: str) -> Query[None]:
-    """Note that an ended conversation is in its customer's profile."""
-    return Query(key, (*_MERGED.evalsha, key), lambda reply: None, script=_MERGED)
+def merged(key: str, ended_us: int) -> Query[None]:
+    """Note that a conversation is in its customer's profile as it ended at that time."""
+    return Query(key, (*_MERGED.evalsha, key, f"{ended_us:016d}"), lambda reply: None, script=_MERGED)
 
 
 def customer_of(key: str) -> Query[tuple[bytes | None, bytes | None]]:
@@ -82,25 +82,46 @@ class Belonging:
     Attributes:
         given: the id that it was begun or ended for.
         stated: its state's ``customer_id``, encoded.
+        ended_us: when it ended, in microseconds of the server's clock; None while it has not.
         span: the part.
     """
 
     given: bytes | None
     stated: bytes | None
+    ended_us: int | None
     span: Span
 
 
+_BELONGING = tuple(
+    name.encode()
+    for name in (
+        *(_keys.CUSTOMER, _keys.STATE + "customer_id", _keys.VERSION, _keys.DELETED),
+        *(_keys.ENDED, _keys.RESUMED),
+    )
+)
+
+
 def belonging(key: str) -> Query[Belonging | None]:
-    """What there is to merge of a conversation; None where nothing is here of it, or not any more."""
-    names = _keys.CUSTOMER, _keys.state_field("customer_id"), _keys.VERSION, _keys.DELETED, _keys.ENDED, _keys.RESUMED
+    """As ``belonging_of``, of what is in the store."""
 
     def parse(reply: list[bytes | None]) -> Belonging | None:
-        given, stated, version, deleted, ended, resumed = reply
-        if version is None or version == deleted:
-            return None
-        return Belonging(given, stated, span_of(key, version, ended, resumed))
+        found = zip(_BELONGING, reply, strict=True)
+        return belonging_of(key, {name: value for name, value in found if value is not None})
 
-    return Query(key, ("HMGET", key, *names), parse, _keys.VERSION)
+    return Query(key, ("HMGET", key, *_BELONGING), parse, _keys.VERSION)
+
+
+def belonging_of(key: str, fields: Mapping[bytes, bytes]) -> Belonging | None:
+    """What there is to merge of a conversation, from its record; None where it is not here, or not any more.
+
+    Raises:
+        CorruptState: the record holds what redstate did not write.
+    """
+    version, ended = fields.get(b"v"), fields.get(b"x")
+    if version is None or version == fields.get(b"d"):
+        return None
+    span = span_of(key, version, ended, fields.get(b"r"))
+    return Belonging(fields.get(b"g"), fields.get(b"scustomer_id"), None if ended is None else span.until, span)
 
 
 def span_of(key: str, version: bytes, ended: bytes | None, resumed: bytes | None) -> Span:
@@ -109,11 +130,8 @@ def span_of(key: str, version: bytes, ended: bytes | None, resumed: bytes | None
     Raises:
         CorruptState: they hold what redstate did not write.
     """
-    until = version if ended is None else ended[:16]
-    for field, text in ((_keys.RESUMED, resumed or b"0"), (_keys.ENDED, until)):
-        if not text.isdigit() or len(text) > 16:
-            raise corrupt_field(key, field)
-    return Span(since=int(resumed or 0), until=int(until))
+    until = _time(key, _keys.ENDED, version if ended is None else ended[:16])
+    return Span(since=_time(key, _keys.RESUMED, resumed or b"0"), until=until)
 
 
 def present(key: str) -> Query[bool]:
@@ -147,8 +165,7 @@ class Look:
         verdict: "take": its fields are for the archive; "later": look again then; "gone": there is nothing of it;
             "erased", "deleted": nothing of it may be left in the archive.
         when: microseconds of the server's clock: of "later", when to look again; else, when it was looked at.
-        fields: of "take": the record without journals and owner; of "erased" and "deleted": the version up to which
-            nothing may be left and, if not everybody's, whose and when it began.
+        fields: of "take": the record without journals and owner; else, what ``purge_of`` needs.
     """
 
     verdict: Verdict
@@ -164,6 +181,52 @@ def collect(key: str, idle: float) -> Query[Look]:
         return Look(verdict, int(reply[1]), dict(zip(reply[2::2], reply[3::2], strict=True)))
 
     return Query(key, (*_COLLECT.evalsha, key, str(round(idle * 1_000_000))), parse, _keys.VERSION, _COLLECT)
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """What must not stay in the archive of a conversation that was erased or deleted.
+
+    Attributes:
+        version: of what was left of it in the store.
+        at_us: when that was, in microseconds of the server's clock.
+        deleted: whether it was deleted, and may have been begun anew in the same record since.
+        customer_id: whose lives must go, if not everybody's.
+        created_us: when the life that was erased began, if that is known; it goes in any case.
+    """
+
+    version: int
+    at_us: int
+    deleted: bool = False
+    customer_id: str | None = None
+    created_us: int | None = None
+
+
+def purge_of(key: str, look: Look) -> Purge | None:
+    """What a look says must not stay in the archive; None where nothing was erased or deleted.
+
+    Raises:
+        CorruptState: the record holds what redstate did not write.
+    """
+    deleted = look.fields.get(b"D")
+    if deleted is not None:
+        version = _time(key, _keys.PURGED, deleted)
+        return Purge(version, version, deleted=True)
+    if look.verdict != "erased":
+        return None
+    customer, begun = look.fields[b"g"], look.fields[b"b"]
+    return Purge(
+        version=_time(key, _keys.VERSION, look.fields[b"v"]),
+        at_us=_time(key, _keys.ENDED, look.fields[b"x"][:16]),
+        customer_id=customer.decode("utf-8", "replace") or None,
+        created_us=_time(key, _keys.BEGUN, begun) if begun else None,
+    )
+
+
+def _time(key: str, field: str, text: bytes) -> int:
+    if not text.isdigit() or len(text) > 16:
+        raise corrupt_field(key, field)
+    return int(text)
 
 
 def archived(key: str, version: int, window: float) -> Query[bool]:

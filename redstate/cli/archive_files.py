@@ -138,7 +138,9 @@ class _Restored:
         if live:
             words += f" {self.resumed:,} go on in the store."
         if self.refused:
-            words += f" {self.refused:,} do not, as they were erased within the last ten minutes; repeat it later."
+            words += (
+                f" {self.refused:,} do not, as they were erased or deleted a moment ago; repeat it in a few minutes."
+            )
         return words
 
 

@@ -21,13 +21,13 @@ class Lives:
     def __init__(self, url: str, prefix: str, path: str, raw: redis.Redis) -> None:
         self.url, self.prefix, self.path, self.raw = url, prefix, path, raw
 
-    def sweep(self, **options: Any) -> SweepFigures:
+    def sweep(self, lease: float = 60.0, **options: Any) -> SweepFigures:
         """See to all that is due, with a store of those options. Returns what was done."""
         options = {"archive": self.path, "tombstone_ttl": 30.0, **options}
 
         async def swept() -> SweepFigures:
             async with AsyncStore.from_url(self.url, key_prefix=self.prefix, **options) as store:
-                sweeper = Sweeper(store)
+                sweeper = Sweeper(store, lease=lease)
                 await sweeper.sweep()
                 return sweeper.figures
 

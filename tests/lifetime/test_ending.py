@@ -11,6 +11,8 @@ import servers
 from lifetime.lives import Lives
 
 from redstate import EndedConversation, Step, Store, Workflow, errors
+from redstate._keys import due_key
+from redstate.calls import lifetime
 from redstate.testing.proxy import FaultProxy
 
 FLOW = Workflow("flow", [Step("one", next="two"), Step("two", final=True)])
@@ -266,3 +268,55 @@ def test_whether_a_change_took_effect_is_told_after_the_end_and_begins_nothing(s
     with pytest.raises(errors.StaleOperation):
         conversation.applied("made")
     assert lives.keys() == set()
+
+
+def test_a_merge_that_comes_late_merges_neither_twice_nor_in_place_of_another(
+    open_store: Callable[..., Any], lives: Lives
+) -> None:
+    """Whoever ended it stood still; somebody resumed it meanwhile, changed it, and ended it as well."""
+    seen: list[int] = []
+
+    def merge(ended: EndedConversation, profile: dict[str, Any]) -> dict[str, Any]:
+        seen.append(ended.state["a"])
+        return {"a": ended.state["a"]}
+
+    conversation = filled(open_store(merge=merge), customer_id="cust")
+    record = conversation._record
+    conversation.end()
+    first = record.ask(lifetime.ended_at(record.key))
+    assert conversation.resume()
+    conversation.state.set("a", 2)
+    # It ends in a process that dies before the merge.
+    record.apply_to_begun(lifetime.end(record.key, "ended", "cust"))
+    record.ask(lifetime.merged(record.key, first))
+    lives.raw.zadd(due_key(lives.prefix, "c1"), {"c1": 1})
+    lives.nothing_left(merge=merge)
+    assert seen == [1, 2]
+    assert open_store().customer("cust").get("a", fresh=True) == 2
+
+
+def test_a_late_merge_of_an_end_leaves_a_resumed_conversation_alone(store: Any, url: str, lives: Lives) -> None:
+    conversation = filled(store, customer_id="cust")
+    conversation.end()
+    ended_us = conversation._record.ask(lifetime.ended_at(conversation.key))
+    customer = store.customer("cust")
+    assert conversation.resume()
+    with Store.from_url(url, key_prefix=lives.prefix, archive=lives.path) as late:
+        assert late.conversation("c1")._ending.merge(ended_us) == ""
+    linked = customer.conversations(fresh=True)
+    assert linked[0].ended_at.timestamp() == pytest.approx(ended_us / 1e6, abs=1e-5)
+    conversation.state.set("a", 2)
+    assert conversation.end()
+    assert customer.conversations(fresh=True)[0].ended_at > linked[0].ended_at
+
+
+def test_a_repeated_end_merges_once_also_where_versions_are_ahead_of_the_clock(store: Any, lives: Lives) -> None:
+    conversation = filled(store, customer_id="cust")
+    conversation.end()
+    lives.poke("c1", "v", b"%016d" % (int(lives.record("c1")[b"v"]) + 3_600_000_000))
+    assert conversation.resume()
+    for _ in range(3):
+        conversation.end()
+        marked = store.customer("cust").version()
+    conversation.end()
+    assert store.customer("cust").version() == marked

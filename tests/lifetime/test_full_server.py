@@ -32,3 +32,24 @@ def test_conversations_of_customers_leave_a_full_server(tmp_path: Path) -> None:
 
         assert asyncio.run(sweep()) == 20
         assert len(store.customer("cust").conversations(100)) == 20
+
+
+def test_a_full_server_deletes_and_erases(tmp_path: Path) -> None:
+    with (
+        servers.server() as running,
+        Store.from_url(running.url, archive=tmp_path / "archive.db", max_staleness=0) as store,
+    ):
+        for name in ("going-on", "ended", "of-cust"):
+            store.conversation(name, customer_id="cust" if name == "of-cust" else None).state.set("a", 1)
+        store.conversation("ended").end()
+        customer = store.customer("cust")
+        for number in range(100):
+            customer.increment("points", op_id=f"operation-{number}")
+        servers.fill(running)
+        with pytest.raises(errors.StoreFull):
+            store.conversation("new").state.set("a", 1)
+        assert store.conversation("going-on").delete()
+        assert store.conversation("ended").delete()
+        erased = customer.erase()
+        assert (erased.profile, erased.conversations) == (True, ("of-cust",))
+        assert customer.all() == {}
