@@ -55,12 +55,17 @@ class AsyncEnding:
         record = self._record
         return await record.begin() if isinstance(record, AsyncKeptRecord) else False
 
-    async def end(self, reason: str) -> bool:
-        """As the handle's."""
+    async def end(self, reason: str, customer_id: str = "") -> bool:
+        """As the handle's.
+
+        Args:
+            reason: as there.
+            customer_id: whose it is, where the handle was not told; "" where that is not known.
+        """
         record = self._record
         try:
             apply = record.apply_to_begun if isinstance(record, AsyncKeptRecord) else record.apply
-            await apply(lifetime.end(record.key, reason, self._customer_id or ""))
+            await apply(lifetime.end(record.key, reason, self._customer_id or customer_id))
             ended = True
         except ConversationEnded:
             ended = False

@@ -56,12 +56,17 @@ class Ending:
         record = self._record
         return record.begin() if isinstance(record, KeptRecord) else False
 
-    def end(self, reason: str) -> bool:
-        """As the handle's."""
+    def end(self, reason: str, customer_id: str = "") -> bool:
+        """As the handle's.
+
+        Args:
+            reason: as there.
+            customer_id: whose it is, where the handle was not told; "" where that is not known.
+        """
         record = self._record
         try:
             apply = record.apply_to_begun if isinstance(record, KeptRecord) else record.apply
-            apply(lifetime.end(record.key, reason, self._customer_id or ""))
+            apply(lifetime.end(record.key, reason, self._customer_id or customer_id))
             ended = True
         except ConversationEnded:
             ended = False

@@ -124,6 +124,11 @@ class Lifecycle:
         hooks = self._conversations.get(conversation_id)
         return hooks is not None and (hooks.ended is not None or hooks.over)
 
+    def is_ending(self, conversation_id: str) -> bool:
+        """Whether the end of the conversation is under way here."""
+        hooks = self._conversations.get(conversation_id)
+        return hooks is not None and hooks.ended is not None and not hooks.ended.done()
+
     def lose(self, conversation_id: str) -> None:
         """The conversation is another's: whatever becomes of it, this agent hears of it anew."""
         self._conversations.pop(conversation_id, None)
@@ -297,10 +302,10 @@ class Lifecycle:
             while mine := await self._claimed_at_last(ENDED, conversation_id):
                 async with self._claims.held(ENDED, conversation_id):
                     # Before the hooks: they may clean the state up, with the customer's id in it.
-                    if await self._merged(conversation_id):
+                    customer_id = await self._merged(conversation_id)
+                    if customer_id is not None:
                         await self._run_hooks(ENDED, conversation_id)
-                        end = self._claims.insist(lambda: self._agent._stores.end(conversation_id))
-                        await self._told(ENDED, conversation_id, end)
+                        await self._told(ENDED, conversation_id, self._ended(conversation_id, customer_id))
                         hooks.end_known = True
                         return
                 # The lease runs out, and whoever asks first, in this process or another, tries again.
@@ -333,14 +338,21 @@ class Lifecycle:
             await self._call(name, hook, conversation_id)
         await self._told(name, conversation_id, self._claims.done(name, conversation_id))
 
-    async def _merged(self, conversation_id: str) -> bool:
-        """Merge the conversation into its customer's profile. Returns whether it is no use to try again later."""
+    async def _merged(self, conversation_id: str) -> str | None:
+        """Merge the conversation into its customer's profile.
+
+        Returns:
+            Whose it is; "" where it is merged into none; None where trying again later may help.
+        """
         try:
-            await self._claims.insist(lambda: self._agent._stores.merge(conversation_id))
+            return await self._claims.insist(lambda: self._agent._stores.merge(conversation_id))
         except RedstateError as error:
             await self._report(ENDED, conversation_id, error)
-            return not isinstance(error, PASSING)
-        return True
+            return None if isinstance(error, PASSING) else ""
+
+    async def _ended(self, conversation_id: str, customer_id: str) -> None:
+        """End the conversation in the store, as that of the customer that it was merged into."""
+        await self._claims.insist(lambda: self._agent._stores.end(conversation_id, customer_id))
 
     async def _claimed_at_last(self, name: HookName, conversation_id: str) -> bool | None:
         """Whether the hooks are this process's; None where the store cannot tell, or the agent is stopping.
