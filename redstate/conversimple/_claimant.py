@@ -1,9 +1,10 @@
-"""Asks for conversations in an agent's name."""
+"""Asks for conversations in an agent's name; a claim is what it has of those that it owns."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+from dataclasses import dataclass
 
 from redstate._keys import hook_field
 from redstate.calls import ownership
@@ -12,6 +13,22 @@ from redstate.calls.record import KEPT
 from redstate.conversimple._names import OwnerNames
 from redstate.conversimple._stores import Stores
 from redstate.errors import ConversationEnded, RedstateError
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A conversation that an agent owns.
+
+    Attributes:
+        conversation_id: which.
+        key, ttl_ms: its record, and how many milliseconds that lives after a change.
+        token: what every change of the owner shows.
+    """
+
+    conversation_id: str
+    key: str
+    ttl_ms: int
+    token: int
 
 
 class Claimant:

@@ -10,7 +10,8 @@ from conversimple import ConversimpleAgent
 
 from redstate.calls import toolcalls
 from redstate.conversimple._background import Background
-from redstate.conversimple._ownership import Claim, Ownership
+from redstate.conversimple._claimant import Claim
+from redstate.conversimple._ownership import Ownership
 from redstate.conversimple._remembered import Remembered
 from redstate.conversimple._requests import Request
 from redstate.conversimple._retry import PASSING, insist
