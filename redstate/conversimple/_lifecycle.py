@@ -102,9 +102,9 @@ class Lifecycle:
         return hooks is not None and (hooks.ended is not None or hooks.over)
 
     def is_ending(self, conversation_id: str) -> bool:
-        """Whether the end of the conversation is under way here."""
+        """Whether this agent was told of the end and is not through with it, or had to leave it to others."""
         hooks = self._conversations.get(conversation_id)
-        return hooks is not None and hooks.ended is not None and not hooks.ended.done()
+        return hooks is not None and hooks.ended is not None and not (hooks.ended.done() and hooks.end_known)
 
     def lose(self, conversation_id: str) -> None:
         """The conversation is another's: whatever becomes of it, this agent hears of it anew."""
