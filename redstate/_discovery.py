@@ -6,40 +6,21 @@ redis-py takes a tenth of a second to import, so it is imported where it is used
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
 import re
 import ssl
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from redstate import errors
+from redstate import _sentinel, errors
+from redstate._tls import TLS_OPTIONS, context_of, listed, speaks_tls
 from redstate.embedded import EmbeddedServer, find_binary
 
 logger = logging.getLogger("redstate")
 
 _SCHEMES = ("redis", "rediss", "unix")
-_VERIFICATION = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
-_TLS_OPTIONS = frozenset(
-    {
-        "ssl_keyfile",
-        "ssl_certfile",
-        "ssl_cert_reqs",
-        "ssl_include_verify_flags",
-        "ssl_exclude_verify_flags",
-        "ssl_ca_certs",
-        "ssl_ca_data",
-        "ssl_ca_path",
-        "ssl_check_hostname",
-        "ssl_password",
-        "ssl_min_version",
-        "ssl_ciphers",
-    }
-)
-_SENTINEL_OPTIONS = _TLS_OPTIONS | {"username", "password", "socket_timeout", "socket_connect_timeout"}
 _ENCODE_HINT = (
     'Percent-encode the characters / ? # @ : % of a user name or password (urllib.parse.quote(text, safe=""))'
 )
@@ -90,14 +71,14 @@ class Endpoint:
         """What tells this server, as this user sees it, from others."""
         where: tuple[object, ...] = (self.address,)
         if self.sentinel_pool is not None:
-            where += tuple(_nodes(self.sentinel_pool))
+            where += tuple(_sentinel.nodes(self.sentinel_pool))
         return (*where, self.db, self.username, self.ssl_context is not None)
 
     def for_threads(self) -> Endpoint:
         """The same, for a thread that blocks: with a Sentinel client of its own where there is an asyncio one."""
-        if self.sentinel_pool is None or not _is_async(self.sentinel_pool):
+        if self.sentinel_pool is None or not _sentinel.is_async(self.sentinel_pool):
             return self
-        return replace(self, sentinel_pool=_blocking_pool(self.sentinel_pool))
+        return replace(self, sentinel_pool=_sentinel.blocking_pool(self.sentinel_pool))
 
     def credentials(self) -> tuple[str | None, str | None]:
         """User name and password for a connection that is being made; a credential provider is asked each time.
@@ -125,19 +106,19 @@ class Endpoint:
         """
         if self.sentinel_pool is None:
             return self.host, self.port
-        if _is_async(self.sentinel_pool):
+        if _sentinel.is_async(self.sentinel_pool):
             raise errors.ConfigurationError(
                 "The injected Sentinel client is an asyncio one", next_step="Use AsyncStore, or inject a sync client"
             )
-        return _ask(self.sentinel_pool, self.address)
+        return _sentinel.ask(self.sentinel_pool, self.address)
 
     async def resolve_async(self) -> tuple[str, int]:
         """As :meth:`resolve`, for Sentinel clients of both kinds, without blocking the event loop."""
         if self.sentinel_pool is None:
             return self.host, self.port
-        if _is_async(self.sentinel_pool):
-            return await _ask_async(self.sentinel_pool, self.address)
-        return await asyncio.to_thread(_ask, self.sentinel_pool, self.address)
+        if _sentinel.is_async(self.sentinel_pool):
+            return await _sentinel.ask_async(self.sentinel_pool, self.address)
+        return await asyncio.to_thread(_sentinel.ask, self.sentinel_pool, self.address)
 
 
 def open_server(url: str | None = None) -> tuple[Endpoint, EmbeddedServer | None]:
@@ -191,10 +172,10 @@ def endpoint_from_url(url: str) -> Endpoint:
     options = _parsed(url)
     tls_options = {name for name in options if name.startswith("ssl_")}
     if tls_options and scheme != "rediss":
-        raise errors.ConfigurationError(f"The URL has {_listed(tls_options)} but no TLS", next_step="Use rediss://")
-    if tls_options - _TLS_OPTIONS:
+        raise errors.ConfigurationError(f"The URL has {listed(tls_options)} but no TLS", next_step="Use rediss://")
+    if tls_options - TLS_OPTIONS:
         raise errors.ConfigurationError(f"The URL has TLS options that redstate does not know: "
-                                        f"{_listed(tls_options - _TLS_OPTIONS)}")  # fmt: skip
+                                        f"{listed(tls_options - TLS_OPTIONS)}")  # fmt: skip
     return _endpoint(options, tls=scheme == "rediss")
 
 
@@ -221,7 +202,7 @@ def endpoint_from_client(client: Any) -> Endpoint:
         raise errors.ConfigurationError(
             "The Sentinel client is one for replicas, which take no writes", next_step="Make it with master_for()"
         )
-    return _endpoint(options, tls=_speaks_tls(pool.connection_class), sentinel_pool=sentinel_pool)
+    return _endpoint(options, tls=speaks_tls(pool.connection_class), sentinel_pool=sentinel_pool)
 
 
 def _scheme(url: str) -> str:
@@ -301,7 +282,7 @@ def _endpoint(options: Mapping[str, Any], *, tls: bool, sentinel_pool: Any = Non
         db=_number(options, "db", 0, 2**31 - 1),
         username=_text(options.get("username")),
         password=_text(options.get("password")),
-        ssl_context=_ssl_context(options) if tls else None,
+        ssl_context=context_of(options) if tls else None,
         server_hostname=host if tls and sentinel_pool is None else None,
         connect_timeout=None if timeout is None else float(timeout),
         credential_provider=options.get("credential_provider"),
@@ -331,106 +312,3 @@ def _user_and_password(given: tuple[str, ...]) -> tuple[str | None, str | None]:
     """A provider returns (password,) or (user name, password)."""
     username, password = given if len(given) == 2 else (None, given[0])
     return _text(username), _text(password)
-
-
-def _speaks_tls(connection_class: type) -> bool:
-    # By name, so that clients of redis-py and of valkey-py, sync and asyncio, are told without importing them.
-    return any(base.__name__ == "SSLConnection" for base in connection_class.__mro__)
-
-
-def _ssl_context(options: Mapping[str, Any]) -> ssl.SSLContext:
-    """Build what redis-py's SSLConnection would, from the same options."""
-    if options.get("ssl_validate_ocsp") or options.get("ssl_validate_ocsp_stapled"):
-        raise errors.ConfigurationError("OCSP validation (ssl_validate_ocsp) is not supported")
-    verification = options.get("ssl_cert_reqs", "required")
-    if isinstance(verification, str):
-        if verification not in _VERIFICATION:
-            raise errors.ConfigurationError("ssl_cert_reqs must be none, optional or required")
-        verification = _VERIFICATION[verification]
-    context = ssl.create_default_context()
-    context.check_hostname = verification not in (None, ssl.CERT_NONE) and options.get("ssl_check_hostname", True)
-    context.verify_mode = ssl.CERT_NONE if verification is None else verification
-    for flag in options.get("ssl_include_verify_flags") or ():
-        context.verify_flags |= flag
-    for flag in options.get("ssl_exclude_verify_flags") or ():
-        context.verify_flags &= ~flag
-    try:
-        _load_files(context, options)
-        if options.get("ssl_min_version") is not None:
-            context.minimum_version = options["ssl_min_version"]
-        if options.get("ssl_ciphers"):
-            context.set_ciphers(options["ssl_ciphers"])
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        given = {name for name in options if name in _TLS_OPTIONS and options[name] is not None}
-        raise errors.ConfigurationError(
-            f"The TLS settings {_listed(given)} cannot be used: {error}",
-            next_step="Check that the files exist, are PEM files and belong together",
-        ) from error
-    return context
-
-
-def _load_files(context: ssl.SSLContext, options: Mapping[str, Any]) -> None:
-    certificate, key = options.get("ssl_certfile"), options.get("ssl_keyfile")
-    if certificate is None and key is not None:
-        raise errors.ConfigurationError("ssl_keyfile needs ssl_certfile beside it")
-    if certificate is not None:
-        context.load_cert_chain(certificate, key, options.get("ssl_password"))
-    authorities = [options.get(f"ssl_ca_{name}") for name in ("certs", "path", "data")]
-    if any(authority is not None for authority in authorities):
-        context.load_verify_locations(*authorities)
-
-
-def _listed(names: set[str]) -> str:
-    return ", ".join(sorted(names))
-
-
-def _is_async(sentinel_pool: Any) -> bool:
-    return inspect.iscoroutinefunction(sentinel_pool.sentinel_manager.discover_master)
-
-
-def _nodes(sentinel_pool: Any) -> list[tuple[object, object]]:
-    """Where the Sentinels are."""
-    options = [client.connection_pool.connection_kwargs for client in sentinel_pool.sentinel_manager.sentinels]
-    return [(option.get("host"), option.get("port")) for option in options]
-
-
-def _blocking_pool(sentinel_pool: Any) -> Any:
-    """What a blocking Sentinel client makes of the settings of an asyncio one."""
-    import redis.sentinel
-
-    sentinel: Any = redis.sentinel.Sentinel
-    manager = sentinel_pool.sentinel_manager
-    options = manager.sentinels[0].connection_pool.connection_kwargs
-    kept = {name: value for name, value in options.items() if name in _SENTINEL_OPTIONS}
-    kept["ssl"] = _speaks_tls(manager.sentinels[0].connection_pool.connection_class)
-    return sentinel(_nodes(sentinel_pool), sentinel_kwargs=kept).master_for(sentinel_pool.service_name).connection_pool
-
-
-def _ask(sentinel_pool: Any, address: str) -> tuple[str, int]:
-    try:
-        host, port = sentinel_pool.sentinel_manager.discover_master(sentinel_pool.service_name)
-    except _client_errors() as error:
-        raise _no_primary(address) from error
-    return host, port
-
-
-async def _ask_async(sentinel_pool: Any, address: str) -> tuple[str, int]:
-    try:
-        host, port = await sentinel_pool.sentinel_manager.discover_master(sentinel_pool.service_name)
-    except _client_errors() as error:
-        raise _no_primary(address) from error
-    return host, port
-
-
-def _client_errors() -> tuple[type[Exception], ...]:
-    """The base errors of the client libraries in use; valkey-py is none of redstate's dependencies."""
-    bases = (("redis.exceptions", "RedisError"), ("valkey.exceptions", "ValkeyError"))
-    return tuple(getattr(sys.modules[module], name) for module, name in bases if module in sys.modules)
-
-
-def _no_primary(address: str) -> errors.ServerUnavailable:
-    return errors.ServerUnavailable(
-        "No Sentinel that answered knows a primary",
-        next_step="Check the addresses of the Sentinels and the name of the service",
-        address=address,
-    )

@@ -60,7 +60,12 @@ class AsyncEnding:
         return await record.begin() if isinstance(record, AsyncKeptRecord) else False
 
     async def end(self, reason: str, customer_id: str = "") -> bool:
-        """As the handle's; ``customer_id`` is whose it is, where the handle was not told."""
+        """As the handle's.
+
+        Args:
+            reason: as there.
+            customer_id: whose it is, where the handle was not told; "" where that is not known.
+        """
         record, customer_id = self._record, self._customer_id or customer_id
         try:
             if isinstance(record, AsyncKeptRecord):

@@ -9,7 +9,7 @@ from redstate._keys import call_pen
 from redstate._scope import CallPen, Scope
 from redstate.calls import toolcalls
 from redstate.calls.toolcalls import Begun, CallName, Ending
-from redstate.conversimple._ownership import Claim
+from redstate.conversimple._claimant import Claim
 from redstate.conversimple._requests import Answer, Request
 from redstate.conversimple._retry import PASSING, insist
 from redstate.conversimple._stores import RecordName, Stores

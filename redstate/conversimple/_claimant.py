@@ -1,8 +1,10 @@
-"""Asks for conversations in an agent's name."""
+"""Asks for conversations in an agent's name; a claim is what it has of those that it owns."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from dataclasses import dataclass
 
 from redstate._keys import hook_field
 from redstate.calls import ownership
@@ -10,7 +12,23 @@ from redstate.calls.ownership import ClaimAnswer
 from redstate.calls.record import KEPT
 from redstate.conversimple._names import OwnerNames
 from redstate.conversimple._stores import Stores
-from redstate.errors import ConversationEnded
+from redstate.errors import ConversationEnded, RedstateError
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A conversation that an agent owns.
+
+    Attributes:
+        conversation_id: which.
+        key, ttl_ms: its record, and how many milliseconds that lives after a change.
+        token: what every change of the owner shows.
+    """
+
+    conversation_id: str
+    key: str
+    ttl_ms: int
+    token: int
 
 
 class Claimant:
@@ -73,11 +91,28 @@ class Claimant:
         # One that is kept until it is archived is not begun by a claim.
         answer = await self._stores.ask(claim(must_exist=must_exist or record.ttl_ms == KEPT))
         if answer.verdict == "absent" and not must_exist:
-            try:
-                await self._stores.begin(conversation_id)
+            if await self._begun(owner, conversation_id):
                 answer = await self._stores.ask(claim(must_exist=True))
-            except ConversationEnded:
+            else:
                 answer = ClaimAnswer("ended", 0, "")
         if not answer.won:
             await self._stores.ask(ownership.drop(prefix, owner, conversation_id))
         return answer
+
+    async def _begun(self, owner: str, conversation_id: str) -> bool:
+        """Begin a conversation that ``owner`` is noted to be about to claim. Returns False where it has ended.
+
+        Raises:
+            RedstateError: the store could not do it.
+        """
+        try:
+            await self._stores.begin(conversation_id)
+        except ConversationEnded:
+            return False
+        except RedstateError:
+            # Nothing was claimed, so the note is taken back: it would bring others to claim what somebody else begins.
+            # Where a claim itself has failed it stays, as that may have been won.
+            with contextlib.suppress(RedstateError):  # the note alone gives nobody anything; the lease ends in any case
+                await self._stores.ask(ownership.drop(self._stores.prefix, owner, conversation_id))
+            raise
+        return True

@@ -91,13 +91,16 @@ class HookClaims:
     async def done(self, hook: str, conversation_id: str) -> None:
         """Report a claimed hook as done; repeated for one lease while the store fails.
 
+        Where the conversation has left the store meanwhile there is nothing to report: it runs nowhere any more.
+
         Raises:
             RedstateError: the store could not be told; another process runs the hook again when the lease is over.
         """
         record, field = self._stores.record(conversation_id), hook_field(self._agent_name, hook)
         claimant = self._mine.pop((hook, conversation_id), None) or self._claimant(conversation_id)
         call = hooks.done(record.key, record.ttl_ms, field, claimant)
-        await self.insist(lambda: self._stores.ask(call))
+        with contextlib.suppress(ConversationAbsent):
+            await self.insist(lambda: self._stores.ask(call))
 
     async def insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Await ``attempt()``, again and again for one lease while the store fails in a way that can pass.

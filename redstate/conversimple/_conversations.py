@@ -10,10 +10,11 @@ from redstate import State, _keys
 from redstate._sync.contention import Contention
 from redstate._sync.kept import KeptRecord
 from redstate._sync.replacing import replace_state
+from redstate.calls import lifetime
 from redstate.calls.commit import Commit
 from redstate.calls.state import checked_mapping
 from redstate.conversimple._binding import current_binding
-from redstate.errors import ConflictError, InvalidId
+from redstate.errors import ConflictError, ConversationAbsent, ConversationEnded, InvalidId
 
 if TYPE_CHECKING:
     from redstate import Conversation
@@ -111,22 +112,39 @@ class Conversations(MutableMapping[str, Any]):
 
 
 def _taken_out(conversation: Conversation) -> dict[str, Any]:
-    if isinstance(conversation._record, KeptRecord):
-        state = conversation.state.all()
-        if not conversation.end():
-            raise KeyError(conversation.id)
-        return state
+    take_out = _end if isinstance(conversation._record, KeptRecord) else _delete
     contention = Contention(conversation.key, conversation._record.timeout)
     while contention.another():
         version = conversation.version()
         if not version:
             raise KeyError(conversation.id)
-        state = conversation.state.all()
-        # Where it was changed in between: what is returned must be what was deleted.
+        state = conversation.state.all(min_version=version)
+        # Where it was changed in between: what is returned must be what it was at last.
         with contextlib.suppress(ConflictError):
-            conversation.delete(expected_version=version)
+            take_out(conversation, version)
             return state
     raise AssertionError("another() ends by raising")
+
+
+def _delete(conversation: Conversation, version: int) -> None:
+    conversation.delete(expected_version=version)
+
+
+def _end(conversation: Conversation, version: int) -> None:
+    """End a conversation at that version.
+
+    Raises:
+        ConflictError: it has another one by now.
+        KeyError: it has ended, or left the store.
+    """
+    record = conversation._record
+    assert isinstance(record, KeptRecord)
+    try:
+        record.apply_to_begun(lifetime.end(record.key, "ended"), expected_version=version)
+    except (ConversationAbsent, ConversationEnded):
+        raise KeyError(conversation.id) from None
+    # What follows an end: the merge, and the word to an archiver.
+    conversation.end()
 
 
 def _fill_in(conversation: Conversation, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Runs the user's hooks when a conversation starts and when it ends.
+"""Sees to it that the user's hooks run when a conversation starts and when it ends.
 
 Hooks run in tasks of their own, so that a slow one holds up neither the websocket nor other
 conversations. For each conversation: the started hooks come first, tool calls wait for them, the ended
@@ -9,17 +9,16 @@ runs in those that take it over later.
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redstate._scope import Scope
 from redstate.conversimple._binding import Binding, bound, current_binding
 from redstate.conversimple._claims import HookClaims
 from redstate.conversimple._retry import PASSING
+from redstate.conversimple._userhooks import ENDED, STARTED, HookName, UserHooks
 from redstate.errors import RedstateError
 
 if TYPE_CHECKING:
@@ -27,11 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("redstate.conversimple")
 
-HookName = Literal["on_conversation_started", "on_conversation_ended"]
-STARTED: HookName = "on_conversation_started"
-ENDED: HookName = "on_conversation_ended"
-RESUMED = "on_conversation_resumed"
-Hook = Callable[[str], Any]
 T = TypeVar("T")
 
 # How many conversations are remembered, so that a repeated message need not ask the store and resumes nothing again.
@@ -40,19 +34,6 @@ REMEMBERED = 10_000
 # How long to wait before asking a store that failed again, in seconds: for an ended hook, and for a waiting tool call.
 _FIRST_RETRY, _LONGEST_RETRY = 1.0, 30.0
 _FIRST_CALL_RETRY, _LONGEST_CALL_RETRY = 0.01, 1.0
-
-_ROUTES_TO = "_redstate_routes_to"
-
-
-class Done:
-    """What the base hooks return: may be awaited, and need not be."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        """Finish at once."""
-        yield from ()
-
-
-DONE = Done()
 
 
 class StartUnclaimed(Exception):
@@ -101,18 +82,14 @@ class _Hooks:
 class Lifecycle:
     """The hooks of one agent."""
 
-    def __init__(self, agent: StatefulAgent, claims: HookClaims) -> None:
+    def __init__(self, agent: StatefulAgent, hooks: UserHooks, claims: HookClaims) -> None:
         self._agent = agent
+        self._user_hooks = hooks
         self._claims = claims
-        self._registered: dict[HookName, list[Hook]] = {STARTED: [], ENDED: []}
         # In the order of their last use.
         self._conversations: dict[str, _Hooks] = {}
         self._running: dict[asyncio.Task[None], str] = {}
         self._stopping = False
-
-    def register(self, name: HookName, callback: Hook) -> None:
-        """Add ``callback`` to those that run after the agent's own hook."""
-        self._registered[name].append(callback)
 
     def known(self) -> list[str]:
         """The conversations that this agent has been told of and that have not ended."""
@@ -123,6 +100,11 @@ class Lifecycle:
         """Whether this agent was told that the conversation has ended."""
         hooks = self._conversations.get(conversation_id)
         return hooks is not None and (hooks.ended is not None or hooks.over)
+
+    def is_ending(self, conversation_id: str) -> bool:
+        """Whether this agent was told of the end and is not through with it, or had to leave it to others."""
+        hooks = self._conversations.get(conversation_id)
+        return hooks is not None and hooks.ended is not None and not (hooks.ended.done() and hooks.end_known)
 
     def lose(self, conversation_id: str) -> None:
         """The conversation is another's: whatever becomes of it, this agent hears of it anew."""
@@ -244,23 +226,23 @@ class Lifecycle:
         if not self._agent._ownership.held(conversation_id):
             return
         with bound(self._binding(conversation_id, starting=True)):
-            if self._has_start_hooks():
+            if self._user_hooks.act_at_start():
                 try:
                     mine = await self._claims.claim(STARTED, conversation_id)
                 except RedstateError as error:
                     # The next message or tool call asks again; calls do so often, and it is told once.
                     told, hooks.failure = hooks.failure, error
                     if type(told) is not type(error):
-                        await self._report(STARTED, conversation_id, error)
+                        await self._user_hooks.report(STARTED, conversation_id, error)
                     return
                 hooks.failure = None
                 if mine is None:
                     return
                 if mine:
                     async with self._claims.held(STARTED, conversation_id):
-                        await self._run_hooks(STARTED, conversation_id)
+                        await self._run(STARTED, conversation_id)
                 else:
-                    await self._call(RESUMED, self._agent.on_conversation_resumed, conversation_id)
+                    await self._user_hooks.resumed(conversation_id)
             hooks.start_known = True
 
     async def _run_ended(self, conversation_id: str, hooks: _Hooks) -> None:
@@ -280,7 +262,7 @@ class Lifecycle:
             try:
                 return await self._agent._ownership.hold(conversation_id, ending=True) is not None
             except RedstateError as error:
-                await self._report(ENDED, conversation_id, error)
+                await self._user_hooks.report(ENDED, conversation_id, error)
                 if not isinstance(error, PASSING) or await self._claims.pause(pause):
                     return False
             pause = min(pause * 2, _LONGEST_RETRY)
@@ -297,10 +279,10 @@ class Lifecycle:
             while mine := await self._claimed_at_last(ENDED, conversation_id):
                 async with self._claims.held(ENDED, conversation_id):
                     # Before the hooks: they may clean the state up, with the customer's id in it.
-                    if await self._merged(conversation_id):
-                        await self._run_hooks(ENDED, conversation_id)
-                        end = self._claims.insist(lambda: self._agent._stores.end(conversation_id))
-                        await self._told(ENDED, conversation_id, end)
+                    customer_id = await self._merged(conversation_id)
+                    if customer_id is not None:
+                        await self._run(ENDED, conversation_id)
+                        await self._told(ENDED, conversation_id, self._ended(conversation_id, customer_id))
                         hooks.end_known = True
                         return
                 # The lease runs out, and whoever asks first, in this process or another, tries again.
@@ -316,7 +298,7 @@ class Lifecycle:
 
     async def _skip_started(self, conversation_id: str, hooks: _Hooks) -> None:
         """See to it that the started hooks are through, or that they never run: the conversation has ended."""
-        if self._has_start_hooks():
+        if self._user_hooks.act_at_start():
             mine = await self._claimed_at_last(STARTED, conversation_id)
             if mine is None:
                 return
@@ -324,23 +306,25 @@ class Lifecycle:
                 await self._told(STARTED, conversation_id, self._claims.done(STARTED, conversation_id))
         hooks.start_known = True
 
-    def _has_start_hooks(self) -> bool:
-        """Whether there is anything to run when a conversation starts; without it nobody needs to be asked."""
-        return bool(self._registered[STARTED]) or any(map(self._agent.overrides, (STARTED, RESUMED)))
-
-    async def _run_hooks(self, name: HookName, conversation_id: str) -> None:
-        for hook in (getattr(self._agent, name), *self._registered[name]):
-            await self._call(name, hook, conversation_id)
+    async def _run(self, name: HookName, conversation_id: str) -> None:
+        await self._user_hooks.run(name, conversation_id)
         await self._told(name, conversation_id, self._claims.done(name, conversation_id))
 
-    async def _merged(self, conversation_id: str) -> bool:
-        """Merge the conversation into its customer's profile. Returns whether it is no use to try again later."""
+    async def _merged(self, conversation_id: str) -> str | None:
+        """Merge the conversation into its customer's profile.
+
+        Returns:
+            Whose it is; "" where it is merged into none; None where trying again later may help.
+        """
         try:
-            await self._claims.insist(lambda: self._agent._stores.merge(conversation_id))
+            return await self._claims.insist(lambda: self._agent._stores.merge(conversation_id))
         except RedstateError as error:
-            await self._report(ENDED, conversation_id, error)
-            return not isinstance(error, PASSING)
-        return True
+            await self._user_hooks.report(ENDED, conversation_id, error)
+            return None if isinstance(error, PASSING) else ""
+
+    async def _ended(self, conversation_id: str, customer_id: str) -> None:
+        """End the conversation in the store, as that of the customer that it was merged into."""
+        await self._claims.insist(lambda: self._agent._stores.end(conversation_id, customer_id))
 
     async def _claimed_at_last(self, name: HookName, conversation_id: str) -> bool | None:
         """Whether the hooks are this process's; None where the store cannot tell, or the agent is stopping.
@@ -352,7 +336,7 @@ class Lifecycle:
             try:
                 return await self._claims.claim(name, conversation_id)
             except RedstateError as error:
-                await self._report(name, conversation_id, error)
+                await self._user_hooks.report(name, conversation_id, error)
                 passing = isinstance(error, PASSING)
             if not passing or await self._claims.pause(pause):
                 return None
@@ -363,45 +347,5 @@ class Lifecycle:
         try:
             return await work
         except RedstateError as error:
-            await self._report(name, conversation_id, error)
+            await self._user_hooks.report(name, conversation_id, error)
             return None
-
-    async def _call(self, name: str, hook: Hook, conversation_id: str) -> None:
-        self._agent._stores.forget(conversation_id)
-        try:
-            # A sync hook may wait for the server, so it runs in a thread; the thread sees the binding.
-            is_async = inspect.iscoroutinefunction(getattr(hook, _ROUTES_TO, hook))
-            outcome = hook(conversation_id) if is_async else await asyncio.to_thread(hook, conversation_id)
-            if inspect.isawaitable(outcome):
-                await outcome
-        except Exception as error:  # noqa: BLE001 - whatever a user's hook raises is reported
-            await self._report(name, conversation_id, error)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Something inside the hook was cancelled, not the hook itself.
-            await self._report(name, conversation_id, RuntimeError("the hook awaited something that was cancelled"))
-
-    async def _report(self, name: str, conversation_id: str, error: Exception) -> None:
-        logger.error("%s failed in conversation %r", name, conversation_id, exc_info=error)
-        await self._agent.callback_manager.report(name, error, conversation_id)
-
-
-def routed(override: Callable[..., Any], name: HookName) -> Callable[..., Any]:
-    """Wrap a subclass's hook so that its name stays the SDK's registrar as well.
-
-    Called with a conversation id it runs the hook; called with a function it registers the function.
-    """
-
-    @functools.wraps(override)
-    def route(agent: StatefulAgent, event: str | Hook) -> Any:
-        return agent.register_hook(name, event) if callable(event) else override(agent, event)
-
-    setattr(route, _ROUTES_TO, override)
-    return route
-
-
-def is_routed(hook: Callable[..., Any]) -> bool:
-    """Tell whether the hook is one that ``routed`` wrapped."""
-    return hasattr(hook, _ROUTES_TO)

@@ -11,16 +11,17 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 
 from redstate._jitter import between
 from redstate.calls import ownership
 from redstate.calls.ownership import ClaimAnswer
-from redstate.conversimple._claimant import Claimant
+from redstate.conversimple._claimant import Claim, Claimant
+from redstate.conversimple._errands import Errands
 from redstate.conversimple._names import OwnerNames, Stopped
 from redstate.conversimple._remembered import Remembered
 from redstate.conversimple._retry import insist
+from redstate.conversimple._rounds import Rounds
 from redstate.conversimple._statistics import AgentStatistics
 from redstate.conversimple._stores import Stores
 from redstate.conversimple._succession import YIELD, Succession
@@ -31,24 +32,8 @@ logger = logging.getLogger("redstate.conversimple")
 
 # For how long the store is asked for what this agent owned before its lease ended, in seconds.
 _COME_BACK_WITHIN = 60.0
-# How many of its records an agent looks at with each renewal of its lease, whether they are there still.
-_LOOKED_AT = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A conversation that an agent owns.
-
-    Attributes:
-        conversation_id: which.
-        key, ttl_ms: its record, and how many milliseconds that lives after a change.
-        token: what every change of the owner shows.
-    """
-
-    conversation_id: str
-    key: str
-    ttl_ms: int
-    token: int
+# Whom the rounds are an errand for; no owner is called that.
+_ITSELF = "-"
 
 
 class Ownership:
@@ -87,10 +72,11 @@ class Ownership:
         self._statistics = statistics
         self._held: dict[str, Claim] = {}
         self._claiming: dict[str, asyncio.Task[Claim | None]] = {}
-        self._following: dict[str, asyncio.Task[None]] = {}
+        self._errands = Errands(lease)
         self._names = OwnerNames(stores, agent_name, lease, self, self._may_join)
         self._claimant = Claimant(stores, self._names, agent_name)
         self._succession = Succession(stores, self._names, self._claimant, agent_name, self)
+        self._rounds = Rounds(stores, self._names, self, mail)
         self._over = Remembered()
         self._ending: set[str] = set()
         self._closed = False
@@ -98,7 +84,6 @@ class Ownership:
         self._keeping = self._left = False
         # What this agent owned since it started, and another does now.
         self._former = Remembered()
-        self._looked_at = 0
         # Not under the SDK's dispatcher: an agent for one conversation takes no others.
         self.takes_over = False
 
@@ -132,6 +117,10 @@ class Ownership:
     def all(self) -> list[str]:
         """The conversations that it owns."""
         return list(self._held)
+
+    def claims(self) -> list[Claim]:
+        """Its claims on them."""
+        return list(self._held.values())
 
     def open(self, *, takes_over: bool) -> None:
         """Claim, the first time or after ``leave``; ``takes_over`` is whether to take what others leave, too."""
@@ -260,7 +249,7 @@ class Ownership:
         # One can become busy meanwhile, by its end.
         while more := [one for one in {*busy(), *self._ending} if one in self._held and one not in kept]:
             kept.update(more)
-            await asyncio.gather(*[self._keep(self._held[one]) for one in more])
+            await asyncio.gather(*[self.keep(self._held[one]) for one in more])
         for conversation_id in [one for one in self._held if one not in kept]:
             self._drop(conversation_id)
             self._part_with(conversation_id)
@@ -288,8 +277,9 @@ class Ownership:
         """Leave everything that is held to others, at once."""
         self._closed = self._left = True
         self._keeping = False
-        for task in (*self._claiming.values(), *self._following.values()):
+        for task in self._claiming.values():
             task.cancel()
+        self._errands.cancel()
         self._names.end()
         for conversation_id in list(self._held):
             self._drop(conversation_id)
@@ -305,78 +295,32 @@ class Ownership:
 
     def lapsed(self, owner: str) -> None:
         """The lease ended: be a new owner, and keep what nobody else has taken."""
-        if owner == self.owner and owner not in self._following and not self._left:
+        if owner == self.owner and not self._errands.under_way(owner) and not self._left:
             logger.warning(
                 "this worker gave no sign of life for its lease of %g s; what it owned may be others' by now",
                 self._lease,
                 extra={"event": "lapsed"},
             )
-            self._follow(owner, self._come_back)
+            self._errands.start(owner, self._come_back)
 
     def heard(self, beat: ownership.Beat) -> None:
         """Take over what owners have left that are gone, and know those that are there."""
         if not self.takes_over:
             return
         self._names.heard(beat)
-        if self.owner is not None and "-" not in self._following:
-            self._follow("-", self._look_around)
-        if not self._closed:
-            for owner in beat.gone:
-                if owner not in self._names.known and owner not in self._following and self._names.may_follow(owner):
-                    self._follow(owner, self._succession.take_over)
-
-    async def _look_around(self, _: str) -> bool:
-        """See to calls that were left for this agent, and to a few of its records: whether they are there still."""
-        prefix, owner = self._stores.prefix, self.owner
-        if owner is None:
-            return True
-        mail = await self._stores.ask(ownership.mail(prefix, owner))
-        for conversation_id in mail:
-            if (claim := self._held.get(conversation_id)) is not None:
-                self._mail(claim)
-        if mail:
-            await self._stores.ask(ownership.read_mail(prefix, owner, mail))
-        held = list(self._held.values())
-        self._looked_at = self._looked_at if self._looked_at < len(held) else 0
-        for claim in held[self._looked_at : self._looked_at + _LOOKED_AT]:
-            found = await self._stores.ask(ownership.owner_of(claim.key))
-            if found == self.owner or self._held.get(claim.conversation_id) is not claim:
-                continue
-            if found in self._names.known:
-                await self._keep(claim)
-            else:
-                await self._miss(claim, found)
-        self._looked_at += _LOOKED_AT
-        return True
-
-    async def _miss(self, claim: Claim, found: str | None) -> None:
-        """A record names another owner, or none: it has expired, or left for the archive."""
-        if found is not None:
-            self.lose(claim)
-        else:
-            await self.forget(claim)
+        if self.owner is not None and not self._errands.under_way(_ITSELF):
+            self._errands.start(_ITSELF, self._rounds.make)
+        if self._closed:
+            return
+        for owner in beat.gone:
+            known = owner in self._names.known or self._errands.under_way(owner)
+            if not known and self._names.may_follow(owner):
+                self._errands.start(owner, self._succession.take_over)
 
     def _drop(self, conversation_id: str) -> Claim | None:
         claim = self._held.pop(conversation_id, None)
         self._ending.discard(conversation_id)
         return claim
-
-    def _follow(self, owner: str, work: Callable[[str], Awaitable[bool]]) -> None:
-        async def follow() -> None:
-            done = False
-            try:
-                done = await work(owner)
-            except* RedstateError as failures:
-                logger.warning("what an owner left could not be taken over yet: %s", failures.exceptions[0])
-            except* Stopped:
-                done = True
-            if not done:
-                # What is left is for agents of another kind, which may come yet; or the store failed.
-                await asyncio.sleep(self._lease / 2)
-
-        task = asyncio.create_task(follow())
-        self._following[owner] = task
-        task.add_done_callback(lambda _: self._following.pop(owner, None))
 
     # How it works
 
@@ -421,12 +365,12 @@ class Ownership:
 
     async def _come_back(self, lapsed: str) -> bool:
         await self._names.rename(lapsed)
-        for claim in list(self._held.values()):
-            await insist(functools.partial(self._keep, claim), _COME_BACK_WITHIN)
+        for claim in self.claims():
+            await insist(functools.partial(self.keep, claim), _COME_BACK_WITHIN)
         await self._names.leave(but=self.owner)
         return True
 
-    async def _keep(self, claim: Claim) -> None:
+    async def keep(self, claim: Claim) -> None:
         """Own a conversation under the present name, as long as nobody was quicker.
 
         Raises:

@@ -10,7 +10,8 @@ from conversimple import ConversimpleAgent
 
 from redstate.calls import toolcalls
 from redstate.conversimple._background import Background
-from redstate.conversimple._ownership import Claim, Ownership
+from redstate.conversimple._claimant import Claim
+from redstate.conversimple._ownership import Ownership
 from redstate.conversimple._remembered import Remembered
 from redstate.conversimple._requests import Request
 from redstate.conversimple._retry import PASSING, insist
@@ -99,7 +100,9 @@ class Serving:
         return not self.only_addressed or request.tool_name in {*registry.sync_tools, *registry.async_tools}
 
     async def _begin(self, conversation_id: str, event: str, payload: dict[str, Any]) -> None:
-        if await self._owns_at_last(conversation_id):
+        owns = await self._owns_at_last(conversation_id)
+        # It may have ended while this waited: then it is owned for its ended hooks, and its tools are not to be called.
+        if owns and not self._agent._lifecycle.is_ending(conversation_id):
             await ConversimpleAgent._handle_platform_message(self._agent, event, payload)
 
     def _is_meant(self, conversation_id: str, agent_id: Any) -> bool:

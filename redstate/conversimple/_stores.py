@@ -12,6 +12,7 @@ from redstate import AsyncStore, Store, _keys
 from redstate._call import Query
 from redstate._discovery import Endpoint, open_server
 from redstate._settings import Settings
+from redstate.calls import lifetime
 from redstate.calls.record import KEPT, milliseconds
 from redstate.conversimple._threads import Threads
 from redstate.embedded import EmbeddedServer
@@ -107,29 +108,40 @@ class Stores:
             await self.threads.run(store.conversation(conversation_id).start)
         return store._life is not None
 
-    async def end(self, conversation_id: str) -> None:
+    async def end(self, conversation_id: str, customer_id: str = "") -> None:
         """End a conversation. Doing it again is harmless.
 
+        Args:
+            conversation_id: which.
+            customer_id: whose it is, whatever its state says by now; "" where that is not known.
+
         Raises:
             RedstateError: the store could not do it.
         """
         store = self._any()
         if isinstance(store, AsyncStore):
-            await store.conversation(conversation_id).end()
+            await store.conversation(conversation_id)._ending.end("ended", customer_id)
         else:
-            await self.threads.run(store.conversation(conversation_id).end)
+            await self.threads.run(store.conversation(conversation_id)._ending.end, "ended", customer_id)
 
-    async def merge(self, conversation_id: str) -> None:
+    async def merge(self, conversation_id: str) -> str:
         """Note a conversation in its customer's profile, once however often it ends.
 
+        Returns:
+            The customer's id; "" where it has none.
+
         Raises:
             RedstateError: the store could not do it.
         """
         store = self._any()
         if isinstance(store, AsyncStore):
-            await store.conversation(conversation_id)._ending.merge()
+            customer_id = await store.conversation(conversation_id)._ending.merge()
         else:
-            await self.threads.run(store.conversation(conversation_id)._ending.merge)
+            customer_id = await self.threads.run(store.conversation(conversation_id)._ending.merge)
+        if customer_id and store._life is not None:
+            # Noted for the archive before anything else: what comes next may clean the state up and be cut short.
+            await self.ask(lifetime.begin(self.record(conversation_id).key, 0, customer_id))
+        return customer_id
 
     async def ask(self, call: Query[T], timeout: float | None = None) -> T:
         """Perform a call on whichever store there is, and never in a thread that a tool may block.

@@ -1,4 +1,4 @@
-"""Serves tool calls: each under its own conversation, by the conversation's owner, once, and always with an answer."""
+"""Serves tool calls: each by the owner of its conversation, once, and always with an answer."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from conversimple.tools import ToolCall
-
 from redstate._jitter import between
 from redstate._scope import Phase, Scope
 from redstate.calls.toolcalls import LARGEST_REQUEST, TRIES, Begun
 from redstate.conversimple._binding import Binding, bound
 from redstate.conversimple._calljournal import CallJournal
-from redstate.conversimple._json import StillLive, json_safe
+from redstate.conversimple._claimant import Claim
 from redstate.conversimple._lifecycle import Disowned
-from redstate.conversimple._ownership import Claim
 from redstate.conversimple._requests import Answer, Request
 from redstate.conversimple._retry import PASSING, insist
+from redstate.conversimple._toolrun import ToolRun, log_failure
 from redstate.errors import ConversationAbsent, ConversationEnded, Fenced, RedstateError
 
 if TYPE_CHECKING:
@@ -33,10 +31,6 @@ _FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.25
 _POST_WITHIN = 1.0
 
 
-class CallFailed(Exception):
-    """Ends a tool call with a message for the platform."""
-
-
 class ToolCalls:
     """The tool calls of one agent.
 
@@ -47,6 +41,7 @@ class ToolCalls:
     def __init__(self, agent: StatefulAgent, serving: Serving) -> None:
         self._agent = agent
         self._serving = serving
+        self._tools = ToolRun(agent)
         self._ownership = serving.ownership
         self._statistics = agent._statistics
         # The calls that run here, by their conversations: neither those that wait for another process nor those that
@@ -100,7 +95,7 @@ class ToolCalls:
             elif not request.call_id or not request.tool_name:
                 await self._send(request, request.failure("Missing call_id or tool_name"))
             elif request.conversation_id is None:
-                await self._tell(request, *await self._answer(request, None))
+                await self._tell(request, *await self._tools.answer(request, None))
             else:
                 await self._serve_once(request)
 
@@ -143,7 +138,7 @@ class ToolCalls:
                 claim = await self._claim(request)
             await self._elsewhere(request, journal)
         except RedstateError as error:
-            _log_failure(request, error)
+            log_failure(request, error)
             message = f"The call could not be claimed in the store: {error}"
             await self._send(request, request.failure(message))
 
@@ -201,7 +196,7 @@ class ToolCalls:
     async def _run(self, request: Request, journal: CallJournal, claim: Claim, scope: Scope, *, resumed: bool) -> None:
         call = scope.call
         assert call is not None
-        answer, result = await self._answer(request, scope, resumed=resumed)
+        answer, result = await self._tools.answer(request, scope, resumed=resumed)
         ending = await journal.finish(claim, answer, changed=call.changed)
         if ending == "lost":
             # The next owner runs it, and its answer counts.
@@ -286,64 +281,6 @@ class ToolCalls:
         if self._ownership.held(request.conversation_id) is None:
             await self._ownership.tell_owner(request.conversation_id)
 
-    # Running the tool
-
-    async def _answer(self, request: Request, scope: Scope | None, *, resumed: bool = False) -> tuple[Answer, Any]:
-        """Run the tool. Returns what the platform is to be told, and what the tool returned."""
-        agent, key = self._agent, request.key
-        call = ToolCall(
-            call_id=request.call_id,
-            tool_name=request.tool_name,
-            arguments=request.arguments,
-            conversation_id=request.conversation_id or "",
-            timeout_seconds=request.timeout,  # type: ignore[arg-type]  # the SDK passes a float here too
-        )
-        agent.pending_tool_calls[key] = call
-        try:
-            with bound(Binding(agent, request.conversation_id, request.call_id, resumed=resumed, scope=scope)):
-                await agent.callback_manager.trigger_tool_called(call)
-                return await self._outcome(request, scope)
-        finally:
-            agent.pending_tool_calls.pop(key, None)
-
-    async def _outcome(self, request: Request, scope: Scope | None) -> tuple[Answer, Any]:
-        # Also where the call is cancelled: what its thread still does must not be done beside the next owner's run.
-        expired = True
-        try:
-            result = await self._execute(request)
-            answer = Answer("tool_call_response", request.answer(result=await _plain(result)))
-            expired = False
-            return answer, result
-        except Disowned:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a tool raises is the answer to its call
-            expired = isinstance(error, TimedOut)
-            _log_failure(request, error)
-            return request.failure(_message(error)), None
-        finally:
-            if expired and scope is not None and scope.call is not None:
-                scope.call.phase = Phase.EXPIRED
-
-    async def _execute(self, request: Request) -> Any:
-        if not isinstance(request.arguments, dict):
-            raise CallFailed(f"arguments must be an object, not {type(request.arguments).__name__}")
-        try:
-            # The platform's clock runs while the call waits for its claim and for the conversation's started hook.
-            async with asyncio.timeout(request.left) as limit:
-                await self._agent._lifecycle.wait_started(request.conversation_id)
-                return await self._agent.tool_registry.execute_tool(request.tool_name, request.arguments)
-        except TimeoutError as error:
-            if limit.expired():
-                self._agent._lifecycle.check_claimed(request.conversation_id)
-                raise TimedOut("Tool execution timed out") from error
-            raise
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Something inside the tool was cancelled, not this call: the caller still gets an answer.
-            raise CallFailed("Tool execution was cancelled") from error
-
     async def _tell(self, request: Request, answer: Answer, result: Any, scope: Scope | None = None) -> bool:
         """Send the answer of a call that ran here. Returns whether it went."""
         sent = await self._send(request, answer)
@@ -367,40 +304,3 @@ class ToolCalls:
         (self._unsent.discard if sent else self._unsent.add)(request.key)
         self._quiet.add(request.key)
         return sent
-
-
-class TimedOut(CallFailed):
-    """The call's time was up before the tool returned."""
-
-
-async def _plain(result: Any) -> Any:
-    try:
-        return json_safe(result)
-    except StillLive:
-        # Reading it waits for the server, which the event loop must not.
-        return await asyncio.to_thread(json_safe, result, may_read=True)
-
-
-def _message(error: Exception) -> str:
-    return str(error) or type(error).__name__
-
-
-def _origin(error: Exception) -> str:
-    """The file and line that raised it."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "an unknown place" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-
-
-def _log_failure(request: Request, error: Exception) -> None:
-    # An exception's text may quote what the caller said, so it is shown to those only who ask for DEBUG.
-    logger.error(
-        "tool %r failed with %s at %s (call %r, conversation %r)",
-        request.tool_name,
-        type(error).__name__,
-        _origin(error),
-        request.call_id,
-        request.conversation_id,
-    )
-    logger.debug("traceback of call %r", request.call_id, exc_info=error)

@@ -5,28 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from conversimple import ConversimpleAgent
-from websockets.exceptions import ConnectionClosed
 
 from redstate import AsyncConversation, AsyncStore, Conversation, Store
 from redstate._keys import check_id
 from redstate.conversimple._binding import Binding, bound, current_binding
 from redstate.conversimple._callbacks import Callback, ReportingCallbacks
 from redstate.conversimple._claims import HookClaims
+from redstate.conversimple._frames import last_messages
 from redstate.conversimple._guide import GuideNames, addressed
-from redstate.conversimple._lifecycle import DONE, Hook, HookName, Lifecycle, is_routed, routed
+from redstate.conversimple._lifecycle import Lifecycle
 from redstate.conversimple._log import quiet_sdk_setup
 from redstate.conversimple._requests import Request
 from redstate.conversimple._serving import Serving
 from redstate.conversimple._statistics import AgentStatistics
 from redstate.conversimple._stores import Stores
 from redstate.conversimple._toolcalls import ToolCalls
+from redstate.conversimple._userhooks import DONE, Hook, HookName, UserHooks, is_routed, routed
 from redstate.errors import ConfigurationError, RedstateError
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         self._serving = Serving(self)
         self._ownership = self._serving.ownership
         claims = HookClaims(self._stores, self._name(), self.hook_lease, self._serving.token_of)
-        self._lifecycle = Lifecycle(self, claims)
+        self._user_hooks = UserHooks(self)
+        self._lifecycle = Lifecycle(self, self._user_hooks, claims)
         self._tool_calls = ToolCalls(self, self._serving)
         self.callback_manager: ReportingCallbacks = ReportingCallbacks()
         self.callback_manager.on_conversation_started = self._lifecycle.begin
@@ -274,7 +275,7 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
 
     def register_hook(self, name: HookName, callback: Hook) -> None:
         """Add ``callback(conversation_id)`` to what runs at ``name``; the SDK's registrars come here."""
-        self._lifecycle.register(name, callback)
+        self._user_hooks.register(name, callback)
 
     def on_error(self, callback: Callback) -> None:
         """Register ``callback(error_type, error_message, details)``, sync or async."""
@@ -361,16 +362,12 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
     async def _take_endings(self, websocket: ClientConnection) -> None:
         # The SDK's dispatcher stops an agent as soon as its conversation ended. Closing waits for the other side, so
         # the agent's own copy of that message is here by now; without it the ended hook would never run.
-        if websocket.close_code is None:
-            return
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                event, payload = _message(await websocket.recv())
-                if event == "tool_call_request":
-                    # It is left to the next owner.
-                    self._tool_calls.accept(Request.of(payload, self._sdk_conversation_id))
-                elif payload.get("event") == "conversation_ended":
-                    await self._handle_conversation_lifecycle(payload)
+        async for event, payload in last_messages(websocket):
+            if event == "tool_call_request":
+                # It is left to the next owner.
+                self._tool_calls.accept(Request.of(payload, self._sdk_conversation_id))
+            elif payload.get("event") == "conversation_ended":
+                await self._handle_conversation_lifecycle(payload)
 
     async def _handle_platform_message(self, event: str, payload: dict[str, Any]) -> None:
         if not isinstance(payload, dict):
@@ -397,12 +394,3 @@ class StatefulAgent(GuideNames, ConversimpleAgent):
         if payload is not None:
             self.registered_conversations.discard(conversation_id)
             await self.callback_manager.trigger_conversation_ended(conversation_id, payload)
-
-
-def _message(raw: str | bytes) -> tuple[str, dict[str, Any]]:
-    """Return the event and the payload of a frame; ``""`` and ``{}`` where it has none."""
-    with contextlib.suppress(ValueError):
-        match json.loads(raw):
-            case [_, _, _, str(event), dict(payload)]:
-                return event, payload
-    return "", {}

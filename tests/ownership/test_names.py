@@ -24,10 +24,10 @@ LEASE = 0.5
 
 
 @asynccontextmanager
-async def owner(url: str, prefix: str) -> AsyncIterator[Ownership]:
+async def owner(url: str, prefix: str, **listeners: Any) -> AsyncIterator[Ownership]:
     """What an agent is as an owner, without the agent."""
     async with AsyncStore.from_url(url, key_prefix=prefix, timeout=20.0) as store:
-        told: dict[str, Any] = dict.fromkeys(("won", "lost", "expired", "mail"), lambda what: None)
+        told: dict[str, Any] = dict.fromkeys(("won", "lost", "expired", "mail"), lambda what: None) | listeners
         one = Ownership(Stores(None, store), "shop", LEASE, **told, statistics=AgentStatistics())
         one.open(takes_over=True)
         await one.join()
@@ -128,11 +128,9 @@ def test_an_answer_that_could_not_go_is_sent_by_the_next_owner(owned_url: str, p
 
 def test_mail_is_read_by_whom_it_is_for(owned_url: str, prefix: str) -> None:
     async def scenario() -> None:
-        async with owner(owned_url, prefix) as first:
-            claim = await first.hold("c1")
-            assert claim is not None
-            told: list[str] = []
-            first._mail = lambda claim: told.append(claim.conversation_id)
+        told: list[str] = []
+        async with owner(owned_url, prefix, mail=lambda claim: told.append(claim.conversation_id)) as first:
+            assert await first.hold("c1")
             await first._stores.ask(ownership.notify(prefix, str(first.owner), "c1"))
             await until(lambda: "c1" in told, "it is told")
 

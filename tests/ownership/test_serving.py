@@ -353,3 +353,37 @@ def test_what_is_taken_over_without_a_connection_is_registered_when_there_is_one
 
     asyncio.run(scenario())
     assert "Cannot send message" not in caplog.text
+
+
+def test_a_conversation_that_ended_before_its_beginning_was_seen_to_offers_no_tools(
+    url: str, prefix: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # How long a conversation is left to whom it falls to: long enough for the word of its end to come first.
+    monkeypatch.setattr("redstate.conversimple._ownership.YIELD", 1.0)
+    ending = asyncio.Event()
+
+    class Slow(Shop):
+        async def on_conversation_ended(self, conversation_id: str) -> None:
+            await ending.wait()
+
+    async def scenario() -> None:
+        async with agents(url, prefix, Slow, Slow) as (platform, (first, second)):
+            await first.start()
+            await second.start()
+            names = first._ownership.names
+            await until(lambda: len(names.peers) == 2, "it knows of the other one")
+            name = next(one for one in map(str, range(100)) if not names.falls_here(one))
+            (agent, _) = platform.agents
+            await platform.start_conversation(name, to=[agent], registrations=0)
+            await platform.end_conversation(name, to=[agent])
+            await until(lambda: first._lifecycle.is_ending(name), "its end is under way")
+            stopping = asyncio.create_task(first.stop())
+            await until(lambda: not first.connection.connected, "there is no connection any more")
+            # All but the hook: what has been told waits no more.
+            await until(lambda: not first._serving.background._tasks, "its beginning has been seen to")
+            assert name not in agent.tools
+            ending.set()
+            await stopping
+
+    asyncio.run(scenario())
+    assert "Cannot send message" not in caplog.text
