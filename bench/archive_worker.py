@@ -6,20 +6,20 @@ With a third word it goes on until it is killed.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 
 import redstate
 from redstate._child import loop_factory
+from redstate.archive.process import SweepSettings
 from redstate.archive.sweeper import Sweeper
 
 TOMBSTONE = 2.0
 
 
 async def main() -> None:
-    # Whoever serves callers comes first, as where ``redstate sweep`` is started with nice.
-    os.nice(10)
+    # As ``redstate sweep`` does it: whoever serves callers comes first.
+    SweepSettings().stand_back()
     url, archive, *forever = sys.argv[1:]
     async with redstate.AsyncStore.from_url(url, archive=archive, tombstone_ttl=TOMBSTONE, timeout=30.0) as store:
         sweeper = Sweeper(store)

@@ -1,4 +1,4 @@
--- conversation_collect: tell what is due of a conversation: "take" it, whole, to the archive, as it has ended; one that
+-- conversation_collect: tell what is due of a conversation: "take" it to the archive, as it has ended; one that
 -- was silent for too long is ended here. "later": look again then. "gone": there is nothing. "erased": nothing that began
 -- before may be left in the archive either, and if a customer is named, nothing of that customer and of that life.
 -- "deleted": nothing of up to version D may be; D may also stand in what was begun anew since.
@@ -7,7 +7,7 @@
 -- ARGV    1 idle_us
 -- RETURNS verdict when field_and_value...
 -- ERRORS  RSCORRUPT
--- COST    O(N) in the fields of the record
+-- COST    O(1)
 local call = redis.call
 local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'b', 'n', 'x', 'g', 'D')
 -- @include fence
@@ -50,15 +50,6 @@ else
       call('PERSIST', KEYS[1])
     end
     value = {'take', now}
-    local all = call('HGETALL', KEYS[1])
-    -- Journals, owner and tool calls (i, j, F, q, Q) are of no use there.
-    local left_out, byte, n = {[105] = true, [106] = true, [70] = true, [113] = true, [81] = true}, string.byte, 2
-    for i = 1, #all, 2 do
-      if not left_out[byte(all[i])] then
-        value[n + 1], value[n + 2] = all[i], all[i + 1]
-        n = n + 2
-      end
-    end
   end
 end
 return value

@@ -31,6 +31,8 @@ def _no_server_from_the_environment() -> Iterator[None]:
         patch.delenv("REDSTATE_URL", raising=False)
         patch.delenv("REDIS_URL", raising=False)
         patch.delenv("REDSTATE_ARCHIVE", raising=False)
+        # Tests keep all processors busy, and would leave nothing to a sweeper that takes only that.
+        patch.setenv("REDSTATE_SWEEP_NICE", "0")
         yield
 
 

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from servers import wait_until
 
-from redstate import Store
+from redstate import Store, errors
 from redstate.archive import SqlArchive
+from redstate.archive.process import SweepSettings
 from redstate.cli import main
 from redstate.testing.proxy import FaultProxy
 
@@ -246,6 +247,21 @@ def test_it_stands_back_behind_other_processes(url: str, prefix: str, path: Path
             assert os.getpriority(os.PRIO_PROCESS, int(thread.name)) == os.getpriority(os.PRIO_PROCESS, 0) + 7
 
 
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linux has this policy")
+def test_it_can_take_only_what_other_processes_leave(url: str, prefix: str, path: Path) -> None:
+    with sweeping(url, prefix, path, "--nice", "20") as command:
+        command.logged("sweeping ")
+        for thread in Path(f"/proc/{command.process.pid}/task").iterdir():
+            assert os.sched_getscheduler(int(thread.name)) == os.SCHED_IDLE
+
+
+@pytest.mark.parametrize("value", ["21", "-1", "much", ""])
+def test_how_far_it_stands_back_must_be_a_number(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDSTATE_SWEEP_NICE", value)
+    with pytest.raises(errors.ConfigurationError, match="REDSTATE_SWEEP_NICE is no whole number from 0 to 20"):
+        SweepSettings().stand_back()
+
+
 def test_no_line_tells_a_password(prefix: str) -> None:
     command = Process(
         "--url", "redis://shop:s3cret-words@127.0.0.1:1", "--log-level", "DEBUG",
@@ -274,7 +290,7 @@ def test_no_line_tells_a_password(prefix: str) -> None:
         (["--url", "redis://h", "--archive", "a.db", "--merge", "json:nothing"], "json has no nothing"),
         (["--batch", "0"], "--batch"),
         (["--idle", "0"], "--idle"),
-        (["--nice", "20"], "--nice"),
+        (["--nice", "21"], "--nice"),
         (["--json"], "--json goes with --once"),
     ],
 )

@@ -8,7 +8,6 @@ who returns has to log in again.
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -45,9 +44,7 @@ def row_of(codec: Codec, conversation_id: str, key: str, fields: Mapping[bytes, 
     Raises:
         CorruptState: the record holds what redstate did not write; somebody has to look at it.
     """
-    # Once through all fields for the state, and then for the rest only: this is a third of an archiver's time.
-    rest = {name: value for name, value in fields.items() if name[:1] != _keys.STATE_BYTES}
-    snapshot = snapshot_of(key, rest)
+    snapshot = snapshot_of(key, fields)
     ended, _, reason = fields.get(b"x", b"").partition(b" ")
     begun, used = fields.get(b"b", fields[b"v"]), max(fields.get(b"n", b""), fields[b"v"])
     return ArchiveRow(
@@ -59,11 +56,11 @@ def row_of(codec: Codec, conversation_id: str, key: str, fields: Mapping[bytes, 
         ended_us=_number(key, "x", ended) if ended else None,
         reason=reason.decode("ascii", "replace"),
         schema_version=_number(key, "y", fields[b"y"]) if b"y" in fields else None,
-        state=_state(key, fields, len(fields) - len(rest)),
+        state=_state(key, snapshot),
         cart=_cart(key, snapshot),
-        workflow=_workflows(key, rest),
-        session=_session(codec, key, rest),
-        record=_packed(rest),
+        workflow=_workflows(key, fields),
+        session=_session(codec, key, fields),
+        record=_packed(fields),
     )
 
 
@@ -124,37 +121,11 @@ def stated_customer(codec: Codec, key: str, given: bytes | None, stated: bytes |
     return _keys.check_id(found, "customer id") if isinstance(found, str) and found else None
 
 
-def _state(key: str, fields: Mapping[bytes, bytes], count: int) -> str:
+def _state(key: str, snapshot: Snapshot) -> str:
     """As one JSON object of what lies in the fields, which is JSON each. It is only looked at, and not changed."""
-    try:
-        members = [_label(name) + fields[name] for name in _in_order(fields)]
-        if len(members) != count:
-            # The index is not complete.
-            members = [
-                _label(_keys.state_field(name).encode()) + raw for name, raw in snapshot_of(key, fields).state.items()
-            ]
-    except UnicodeDecodeError:
-        raise corrupt_field(key, _keys.STATE) from None
-    encoded = b"{%b}" % b",".join(members)
+    encoded = b"{%b}" % b",".join([orjson.dumps(name) + b":" + value for name, value in snapshot.state.items()])
     _json(key, _keys.STATE, encoded)
     return encoded.decode()
-
-
-def _in_order(fields: Mapping[bytes, bytes]) -> Iterator[bytes]:
-    """The state fields that the record's index names: see ``Snapshot``."""
-    index, at = fields.get(b"k", b""), 0
-    while at < len(index):
-        end = at + 2 + index[at]
-        field = _keys.STATE_BYTES + index[at + 1 : end]
-        if field in fields:
-            yield field
-        at = end
-
-
-@functools.lru_cache(4096)
-def _label(field: bytes) -> bytes:
-    """A state field's name, in front of its value: nearly all conversations have the same."""
-    return orjson.dumps(field[1:].decode()) + b":"
 
 
 def _cart(key: str, snapshot: Snapshot) -> str | None:

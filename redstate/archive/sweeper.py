@@ -30,6 +30,7 @@ from redstate.archive.queries import check_row
 from redstate.archive.rows import row_of
 from redstate.archive.threads import ArchiveThread, LoopArchive
 from redstate.calls import due, lifetime
+from redstate.calls import record as record_calls
 from redstate.calls.customer import Span
 from redstate.calls.due import DONE, Claimed
 from redstate.calls.lifetime import Look
@@ -221,32 +222,47 @@ class Sweeper:
             if not _keys.is_id(conversation_id):
                 self._corrupt(batch, conversation_id, InvalidId("The index holds what can name no conversation"))
         for some in self._portions([one for one in batch.claimed.conversations if one not in batch.words]):
-            looks = await self._ask_all([lifetime.collect(self._key(one), idle) for one in some])
+            keys = [self._key(one) for one in some]
+            calls: list[Query[Any]] = [lifetime.collect(key, idle) for key in keys]
+            calls += [record_calls.fields(key) for key in keys]
+            replies = await self._ask_all(calls)
             # At once, and not when all have been read: meanwhile the server is asked for the other lane.
-            for conversation_id, look in zip(some, looks, strict=True):
-                self._judge(batch, conversation_id, look)
+            for conversation_id, look, fields in zip(some, replies[: len(some)], replies[len(some) :], strict=True):
+                self._judge(batch, conversation_id, look, fields)
 
-    def _judge(self, batch: _Batch, conversation_id: str, look: Look | DataError) -> None:
+    def _judge(
+        self, batch: _Batch, conversation_id: str, look: Look | DataError, fields: dict[bytes, bytes] | DataError
+    ) -> None:
         self.figures.looked_at += 1
-        if isinstance(look, DataError):
-            self._corrupt(batch, conversation_id, look)
+        if isinstance(look, DataError) or isinstance(fields, DataError):
+            broken = look if isinstance(look, DataError) else fields
+            assert isinstance(broken, DataError)
+            self._corrupt(batch, conversation_id, broken)
             return
-        if look.verdict == "erased" or b"D" in look.fields:
-            batch.purges[conversation_id] = look
         if look.verdict == "take":
-            try:
-                key, fields = self._key(conversation_id), look.fields
-                row = row_of(self._store._codec, conversation_id, key, fields)
-                check_row(row)
-                # What whoever ended it has not put into the customer's profile.
-                if row.customer_id and b"m" not in fields:
-                    batch.owed.append((row, lifetime.span_of(key, fields[b"v"], fields[b"x"], fields.get(b"r"))))
-            except (DataError, InvalidInput) as error:
-                self._corrupt(batch, conversation_id, error)
-                return
-            batch.rows[conversation_id] = row
+            look = Look("take", look.when, fields)
+            if lifetime.is_ended(fields):
+                self._take(batch, conversation_id, fields)
+            else:
+                # It was resumed or erased in between.
+                batch.words[conversation_id] = batch.at_once
         elif look.verdict in ("later", "gone"):
             batch.words[conversation_id] = str(look.when) if look.verdict == "later" else DONE
+        if look.verdict == "erased" or b"D" in look.fields:
+            batch.purges[conversation_id] = look
+
+    def _take(self, batch: _Batch, conversation_id: str, fields: dict[bytes, bytes]) -> None:
+        key = self._key(conversation_id)
+        try:
+            row = row_of(self._store._codec, conversation_id, key, fields)
+            check_row(row)
+            # What whoever ended it has not put into the customer's profile.
+            if row.customer_id and b"m" not in fields:
+                batch.owed.append((row, lifetime.span_of(key, fields[b"v"], fields[b"x"], fields.get(b"r"))))
+        except (DataError, InvalidInput) as error:
+            self._corrupt(batch, conversation_id, error)
+            return
+        batch.rows[conversation_id] = row
 
     def _corrupt(self, batch: _Batch, conversation_id: str, error: RedstateError) -> None:
         """Nothing is skipped and nothing overwritten: it stays until somebody has seen to it."""

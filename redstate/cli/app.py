@@ -200,10 +200,10 @@ def run_agents(
 )
 @click.option(
     "--nice",
-    type=click.IntRange(0, 19),
-    default=10,
+    type=click.IntRange(0, 20),
+    default=20,
     show_default=True,
-    help="How far it stands back behind other processes; 0 for not at all.",
+    help="How far it stands back behind other processes: 0 for not at all; 20 to take only what they leave.",
 )
 @click.option("--once", is_flag=True, help="Archive what is due now, and end.")
 @click.option("--json", "as_json", is_flag=True, help="With --once, print what was done as JSON.")
