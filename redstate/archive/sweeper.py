@@ -258,7 +258,7 @@ class Sweeper:
             check_row(row)
             # What whoever ended it has not put into the customer's profile.
             if row.customer_id and b"m" not in fields:
-                batch.owed.append((row, lifetime.span_of(key, fields[b"v"], fields[b"x"], fields.get(b"r"))))
+                batch.owed.append((row, lifetime.span_of(key, fields)))
         except (DataError, InvalidInput) as error:
             self._corrupt(batch, conversation_id, error)
             return

@@ -41,7 +41,7 @@ class Span:
     """A part of a conversation's life, which is merged into its customer's profile once.
 
     Attributes:
-        since: when the conversation was resumed, in microseconds of the server's clock; 0 in its first part.
+        since: when it began, in microseconds of the server's clock; 0 where that is not known.
         until: when it ended; where it has not, when it was changed last.
     """
 

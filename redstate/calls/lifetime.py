@@ -96,7 +96,7 @@ _BELONGING = tuple(
     name.encode()
     for name in (
         *(_keys.CUSTOMER, _keys.STATE + "customer_id", _keys.VERSION, _keys.DELETED),
-        *(_keys.ENDED, _keys.RESUMED),
+        *(_keys.ENDED, _keys.BEGUN, _keys.RESUMED),
     )
 )
 
@@ -117,21 +117,21 @@ def belonging_of(key: str, fields: Mapping[bytes, bytes]) -> Belonging | None:
     Raises:
         CorruptState: the record holds what redstate did not write.
     """
-    version, ended = fields.get(b"v"), fields.get(b"x")
-    if version is None or version == fields.get(b"d"):
+    if b"v" not in fields or fields[b"v"] == fields.get(b"d"):
         return None
-    span = span_of(key, version, ended, fields.get(b"r"))
-    return Belonging(fields.get(b"g"), fields.get(b"scustomer_id"), None if ended is None else span.until, span)
+    span = span_of(key, fields)
+    return Belonging(fields.get(b"g"), fields.get(b"scustomer_id"), span.until if b"x" in fields else None, span)
 
 
-def span_of(key: str, version: bytes, ended: bytes | None, resumed: bytes | None) -> Span:
-    """The part of a conversation's life since it was resumed, from the fields of its record.
+def span_of(key: str, fields: Mapping[bytes, bytes]) -> Span:
+    """The part of a conversation's life since it was begun or resumed last, from its record.
 
     Raises:
-        CorruptState: they hold what redstate did not write.
+        CorruptState: the record holds what redstate did not write.
     """
-    until = _time(key, _keys.ENDED, version if ended is None else ended[:16])
-    return Span(since=_time(key, _keys.RESUMED, resumed or b"0"), until=until)
+    until = _time(key, _keys.ENDED, fields[b"x"][:16] if b"x" in fields else fields[b"v"])
+    began, resumed = (_time(key, name, fields.get(name.encode(), b"0")) for name in (_keys.BEGUN, _keys.RESUMED))
+    return Span(since=max(began, resumed), until=until)
 
 
 def present(key: str) -> Query[bool]:

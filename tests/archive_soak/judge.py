@@ -193,20 +193,27 @@ def _judge_lives(wrong: Any, said: Spoken, rows: list[EndedConversation]) -> Non
 def _judge_customers(
     verdict: Verdict, url: str, spoken: dict[str, Spoken], rows: dict[str, list[EndedConversation]]
 ) -> None:
-    merged: dict[str, list[str]] = {}
+    """Each end of a conversation is merged once, the first of them as the first, and the last one is the archive's."""
+    merged: dict[str, list[list[str]]] = {}
     with Store.from_url(url, key_prefix=PREFIX, max_staleness=0) as store:
         for customer_id in {said.customer for said in spoken.values() if said.customer}:
             profile = store.customer(customer_id).all()
-            merged[customer_id] = profile.get("merged", [])
-            if merged[customer_id] and profile.get("last_conversation") not in merged[customer_id]:
-                verdict.add(MERGES, f"{customer_id}: last_conversation is {profile.get('last_conversation')}")
-    times = {customer_id: Counter(ids) for customer_id, ids in merged.items()}
+            merged[customer_id] = [one.split(" ") for one in profile.get("merged", [])]
+            last = merged[customer_id][-1][0] if merged[customer_id] else None
+            if profile.get("last_conversation") != last:
+                verdict.add(
+                    MERGES, f"{customer_id}: last_conversation is {profile.get('last_conversation')}, not {last}"
+                )
     for conversation_id, said in spoken.items():
-        count = times.get(said.customer, Counter())[conversation_id]
+        ends = [(at, which) for one, at, which in merged.get(said.customer, []) if one == conversation_id]
         # A conversation that was begun and never written to has a row, and is merged as any other.
-        wanted = 1 if conversation_id in rows else 0
-        if count != wanted:
-            verdict.add(MERGES, f"{conversation_id} is {count} times in {said.customer}; {said.events[-12:]}")
+        found = rows.get(conversation_id, [])
+        wanted = [row.ended_at.isoformat() for row in found if row.ended_at is not None]
+        times, kinds = [at for at, _ in ends], [which for _, which in ends]
+        good = times == sorted(set(times)) and set(wanted) <= set(times) and times[-1:] == sorted(wanted)[-1:]
+        if not good or kinds != ["first", *["again"] * (len(ends) - 1)][: len(ends)]:
+            verdict.add(MERGES, f"{conversation_id} is {ends} in {said.customer}, not {wanted}; {said.events[-12:]}")
+        verdict.counts["merges"] += len(ends)
 
 
 def _judge_keys(verdict: Verdict, url: str, customers: set[str]) -> None:

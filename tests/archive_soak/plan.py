@@ -52,7 +52,8 @@ class Plan:
 
 
 def merge(ended: EndedConversation, profile: dict[str, object]) -> dict[str, object]:
-    """What goes into a customer's profile: the list of the conversations that were merged, so that each counts."""
+    """What goes into a customer's profile: a list of the ends that were merged, so that each counts."""
     merged = profile.get("merged", [])
-    assert isinstance(merged, list)
-    return {"merged": [*merged, ended.conversation_id]}
+    assert isinstance(merged, list) and ended.ended_at is not None
+    again = "first" if ended.merged_at is None else "again"
+    return {"merged": [*merged, f"{ended.conversation_id} {ended.ended_at.isoformat()} {again}"]}

@@ -88,8 +88,8 @@ class FailingSweeper(Sweeper):
         archive: Any = _FailingArchive(self._archive.thread.archive, failpoint)
         self._archive = LoopArchive(ArchiveThread(archive, owned=False))
 
-    async def _merge_one(self, row: Any) -> None:
-        await super()._merge_one(row)
+    async def _merge_one(self, row: Any, span: Any) -> None:
+        await super()._merge_one(row, span)
         self._failpoint.reach("merging")
 
     async def _archive_all(self, batch: Any) -> None:

@@ -83,7 +83,12 @@ def _another_life(run: Run) -> None:
 
 def _merge_again(run: Run) -> None:
     with Store.from_url(run.server.url, key_prefix=PREFIX) as store:
-        store.customer("p1").update({"merged": ["c1", "c1"]})
+        store.customer("p1").update({"merged": store.customer("p1").get("merged") * 2})
+
+
+def _merge_too_early(run: Run) -> None:
+    with Store.from_url(run.server.url, key_prefix=PREFIX) as store:
+        store.customer("p1").update({"merged": ["c1 2026-01-01T00:00:00+00:00 first"]})
 
 
 WRECKS: dict[str, tuple[Callable[[Run], object], str]] = {
@@ -98,6 +103,7 @@ WRECKS: dict[str, tuple[Callable[[Run], object], str]] = {
     ),
     "a late write": (lambda run: run.changed(state='{"n":2,"late":1}'), judging.ROSE),
     "merged twice": (_merge_again, judging.MERGES),
+    "the last end is not merged": (_merge_too_early, judging.MERGES),
     "the index has it still": (lambda run: run.server.command("ZADD", "rs:{due:07}", 1, "c1"), judging.LEFT),
     "a row of nobody": (
         lambda run: run.archive.put([dataclasses.replace(run.row, conversation_id="c2")]),
