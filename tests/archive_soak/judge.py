@@ -208,7 +208,9 @@ def _judge_customers(
         ends = [(at, which) for one, at, which in merged.get(said.customer, []) if one == conversation_id]
         # A conversation that was begun and never written to has a row, and is merged as any other.
         found = rows.get(conversation_id, [])
-        wanted = [row.ended_at.isoformat() for row in found if row.ended_at is not None]
+        # A life that a late write began while the archive was away is nobody's.
+        ours = [row for row in found if row.customer_id == said.customer]
+        wanted = [row.ended_at.isoformat() for row in ours if row.ended_at is not None]
         times, kinds = [at for at, _ in ends], [which for _, which in ends]
         good = times == sorted(set(times)) and set(wanted) <= set(times) and times[-1:] == sorted(wanted)[-1:]
         if not good or kinds != ["first", *["again"] * (len(ends) - 1)][: len(ends)]:
