@@ -32,5 +32,7 @@ elseif value == 'there' and args[1] ~= '0' then
   if not rec[4] then call('HSET', KEYS[1], 'b', rec[5] == rec[1] and now or rec[1]) end
   call('PERSIST', KEYS[1])
 end
-if args[2] ~= '' and (value == 'begun' or value == 'there') and not rec[3] then call('HSET', KEYS[1], 'g', args[2]) end
+-- What was deleted may be begun anew for another.
+local nobodys = not rec[3] or (rec[5] == rec[1] and rec[4] ~= rec[1])
+if args[2] ~= '' and nobodys and value ~= 'ended' and value ~= 'absent' then call('HSET', KEYS[1], 'g', args[2]) end
 return value

@@ -9,7 +9,7 @@
 -- ERRORS  RSCORRUPT
 -- COST    O(1)
 local call = redis.call
-local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'b', 'n', 'x', 'g', 'D')
+local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'b', 'n', 'x', 'G', 'D')
 -- @include fence
 -- @include clock
 local value
@@ -23,7 +23,7 @@ elseif rec[3] == rec[1] and closed then
   -- What archiving has left, or erasure.
   value = {'gone', now}
   if string.sub(rec[6], 18) == 'erased' then
-    value = {'erased', now, 'v', rec[1], 'x', rec[6], 'b', rec[4] or '', 'g', rec[7] or ''}
+    value = {'erased', now, 'v', rec[1], 'x', rec[6], 'b', rec[4] or '', 'G', rec[7] or ''}
   end
 elseif rec[3] == rec[1] and rec[4] ~= rec[1] and call('PTTL', KEYS[1]) > 0 then
   -- Deleted; what is left expires by itself.

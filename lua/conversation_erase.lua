@@ -8,7 +8,7 @@
 -- ERRORS  RSDEADLINE RSCORRUPT
 -- COST    O(N) in the fields of the record
 local call, args = redis.call, ARGV
-local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'b', 'g', 'x', 'D')
+local rec = call('HMGET', KEYS[1], 'v', 'f', 'd', 'b', 'g', 'x', 'D', 'G')
 -- @include fence
 -- @include clock
 -- @include may_expire
@@ -25,12 +25,19 @@ else
   local version = now
   if not rec[1] or rec[1] == rec[3] then value = 'absent' end
   if rec[1] and rec[1] >= now then version = string.format('%.0f', rec[1] + 1) end
-  local customer, fence = args[3], '~' .. (rec[2] or '0000000000000000')
-  -- What was erased or deleted whoever's it was, stays so.
-  if rec[7] or (string.sub(rec[6] or '', 18) == 'erased' and not rec[5]) then customer = '' end
+  local fence, whose = '~' .. (rec[2] or '0000000000000000'), #args[3] .. ':' .. args[3]
+  local erased = tombstone and string.sub(rec[6] or '', 18) == 'erased'
+  if args[3] == '' or rec[7] or (erased and not rec[8]) then
+    -- All of it. What was erased or deleted whoever's it was, stays so.
+    whose = nil
+  elseif erased and string.find(rec[8], whose, 1, true) then
+    whose = rec[8]
+  elseif erased then
+    whose = rec[8] .. whose
+  end
   call('DEL', KEYS[1])
   call('HSET', KEYS[1], 'v', version, 'd', version, 'f', fence, 'x', now .. ' erased')
-  if customer ~= '' then call('HSET', KEYS[1], 'g', customer) end
+  if whose then call('HSET', KEYS[1], 'G', whose) end
   if rec[4] then call('HSET', KEYS[1], 'b', rec[4]) end
   if args[2] == '0' then call('PEXPIRE', KEYS[1], args[1]) end
   call('PUBLISH', KEYS[1], version)

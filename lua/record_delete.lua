@@ -1,8 +1,8 @@
 -- record_delete: take everything out of the record. Version and journals stay for the window, so that a repeat of an
 -- earlier change is still recognised and cannot bring half a record back; so do the marks of hooks that ran, which must
--- not run again, the owner, the tool calls, and since when a customer is erased. d = v marks the record as absent. One that
--- was kept stays until an archiver has taken out of the archive what there is of it, for which D says up to which version
--- (conversation_forgotten).
+-- not run again, the owner, the tool calls, whose it is, and since when a customer is erased. d = v marks the record as
+-- absent. One that was kept stays until an archiver has taken out of the archive what there is of it, for which D says
+-- up to which version (conversation_forgotten).
 -- KEYS    1 record
 -- ARGV    1 writer  2 op  3 window_ms  4 guards
 -- RETURNS version existed
@@ -13,7 +13,7 @@ local rec = call('HMGET', KEYS[1], 'v', 'f', args[1], 'd', 'b')
 -- @include begin
 for _, field in ipairs(call('HKEYS', KEYS[1])) do
   local kind = string.sub(field, 1, 1)
-  if kind == '' or not string.find('ijvfFqQhbnx', kind, 1, true) then call('HDEL', KEYS[1], field) end
+  if kind == '' or not string.find('ijvfFqQhbgnx', kind, 1, true) then call('HDEL', KEYS[1], field) end
 end
 local existed = 1
 if not version or rec[4] == version then existed = 0 end

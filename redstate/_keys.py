@@ -10,6 +10,7 @@ The key space (``rs`` is the default prefix):
         D               the same, until nothing of up to that version is in the archive any more
         b               when it began, sixteen digits, if it is kept until it is archived
         g               the id of its customer, if it was begun or ended for one
+        G               of what is left of an erased one: for whom it was, ids behind their sizes; absent for all
         n               when it was used last without a change, sixteen digits
         x               when and why it ended, sixteen digits and a word; its f then begins with a tilde
         m               that it was merged into its customer's profile
@@ -87,7 +88,7 @@ ATTRIBUTES, PLACED = "l", "o"
 STATE_BYTES = STATE.encode()
 WORKFLOW, WORKFLOW_DATA = "w", "W"
 OWNER = "F"
-BEGUN, CUSTOMER, ENDED, MERGED, RESUMED, PURGED = "b", "g", "x", "m", "r", "D"
+BEGUN, CUSTOMER, ENDED, MERGED, RESUMED, PURGED, ERASED_FOR = "b", "g", "x", "m", "r", "D", "G"
 DUE_PARTS = 64
 """For good: a conversation that is in one part must not be looked for in another."""
 UNVERSIONED = b"hijfFqQbgmnxD"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
 from redstate import _keys
 from redstate._async.record import AsyncRecord
 from redstate.archive.conversation import EndedConversation, ended_conversation
-from redstate.archive.dossier import CustomerErasure, CustomerExport, customer_tag, forget_linked, ids_of, lives_of
+from redstate.archive.dossier import CustomerErasure, CustomerExport, customer_tag, forget_all, ids_of, lives_of
 from redstate.archive.rows import customer_of, row_of
 from redstate.calls import customer as customer_calls
 from redstate.calls import due, lifetime
@@ -85,12 +84,10 @@ class AsyncDossier:
         archived = 0
         if archive is not None:
             linked = dict.fromkeys(link.id for link in links)
-            ids = await archive.run(lambda opened: ids_of(opened, self._id, linked))
+            # Counted before a sweeper hears of it, which takes them out as well.
+            ids, archived = await archive.run(lambda opened: ids_of(opened, self._id, linked))
             await self._bar(ids, linked, erased)
-            for link in links:
-                forget = functools.partial(forget_linked, conversation_id=link.id, customer_id=self._id)
-                archived += await archive.run(forget)
-            archived += await archive.run(lambda opened: opened.delete_of(self._id))
+            await archive.run(lambda opened: forget_all(opened, self._id, linked))
         await store.cache.invalidate_tag(customer_tag(self._id))
         # Last, as its list tells what there is to erase: where this fails half-way, it can be done again.
         existed = await self._record.ask(customer_calls.erase(self._record.key))

@@ -16,8 +16,18 @@ from redstate.archive.rows import fields_of, row_of, stated_customer
 from redstate.archive.threads import LoopArchive
 from redstate.calls import lifetime
 from redstate.calls import record as record_calls
-from redstate.calls.customer import Carry
-from redstate.errors import ArchiveError, ConversationAbsent, ConversationEnded, Fenced, InvalidId
+from redstate.calls.customer import Carry, Span
+from redstate.errors import (
+    ArchiveError,
+    ConversationAbsent,
+    ConversationEnded,
+    DataError,
+    Fenced,
+    InvalidId,
+    OutcomeUnknown,
+    Rejected,
+    StoreError,
+)
 
 logger = logging.getLogger("redstate")
 
@@ -59,12 +69,13 @@ class AsyncEnding:
         record = self._record
         return await record.begin() if isinstance(record, AsyncKeptRecord) else False
 
-    async def end(self, reason: str, customer_id: str = "") -> bool:
+    async def end(self, reason: str, customer_id: str = "", *, lenient: bool = False) -> bool:
         """As the handle's.
 
         Args:
             reason: as there.
             customer_id: whose it is, where the handle was not told; "" where that is not known.
+            lenient: whether a function that fails is logged, and its conversation merged without it.
         """
         record, customer_id = self._record, self._customer_id or customer_id
         try:
@@ -81,30 +92,45 @@ class AsyncEnding:
         ended_us = await record.ask(lifetime.ended_at(record.key))
         if ended_us is not None:
             try:
-                await self._follow_up(ended_us)
+                await self._follow_up(ended_us, lenient)
             except InvalidId as error:
                 # It has ended all the same, as nobody's.
                 logger.warning("conversation %r has ended and is merged into no profile: %s", self._id, error)
         return ended
 
-    async def _follow_up(self, ended_us: int) -> None:
+    async def _follow_up(self, ended_us: int, lenient: bool) -> None:
         """Do what comes after the end, once however often it is tried: the merge, and the word to an archiver."""
         record = self._record
         if not isinstance(record, AsyncKeptRecord):
-            await self.merge(ended_us)
+            await self.merge(ended_us, lenient=lenient)
             return
         try:
-            if await self.merge(ended_us):
+            if await self.merge(ended_us, lenient=lenient):
                 await record.ask(lifetime.merged(record.key, ended_us))
         finally:
             # Also where the merge failed: an archiver tries again, or goes without.
             await record.life.due_at_once(self._id, record.life.deadline_after(ended_us))
 
-    async def merge(self, ended_us: int | None = None) -> str:
+    async def merge_early(self) -> str:
+        """Merge a conversation that is about to end, as what comes before its end may clean it up.
+
+        A function that fails is logged, and the conversation merged without it.
+
+        Returns:
+            Whose it is, which is noted in its record; "" for nobody's.
+
+        Raises:
+            InvalidId: its state's ``customer_id`` can be no customer's.
+            RedstateError: the profile is full, or the store could not do it.
+        """
+        return await self.merge(lenient=True)
+
+    async def merge(self, ended_us: int | None = None, *, lenient: bool = False) -> str:
         """Note the conversation in its customer's profile, once, as it is now. Returns whose it is; "" for nobody's.
 
         Args:
             ended_us: only as it ended then: somebody may have resumed it since. None for one that is about to end.
+            lenient: as for ``end``.
 
         Raises:
             InvalidId: its state's ``customer_id`` can be no customer's.
@@ -120,8 +146,20 @@ class AsyncEnding:
         customer_id = self._customer_id or stated_customer(codec, key, found.given, found.stated)
         if not customer_id:
             return ""
-        ended = None if merge is None else ended_conversation(codec, key, row_of(codec, self._id, key, fields))
-        await self._customers(customer_id)._merge_span(self._id, found.span, carried(ended, merge))
+        if found.given is None and found.ended_us is None:
+            # Before anything else: what comes next may take it out of the state, and be cut short.
+            await record.ask(lifetime.begin(key, 0, customer_id))
+        ended = None
+        if merge is not None:
+            if found.ended_us is None:
+                now = await record.ask(record_calls.server_time(key))
+                fields |= {b"x": b"%016d ended" % now}
+            ended = ended_conversation(codec, key, row_of(codec, self._id, key, fields))
+        customer = self._customers(customer_id)
+        if lenient:
+            await merge_leniently(customer, self._id, found.span, ended, merge)
+        else:
+            await customer._merge_span(self._id, found.span, carried(ended, merge))
         return customer_id
 
     async def delete(self, record: AsyncRecord, op_id: str | None, expected_version: int | None) -> bool:
@@ -204,6 +242,33 @@ class AsyncEnding:
             if verdict != "stale":
                 return verdict in ("restored", "open")
         raise ArchiveError("The archive has an older version than it took", path="", reason="older")
+
+
+async def merge_leniently(
+    customer: AsyncCustomer, conversation_id: str, span: Span, ended: EndedConversation | None, merge: Merge | None
+) -> None:
+    """Merge a part of a conversation's life; where the store's function fails, without it.
+
+    It is the user's, and must keep no conversation for ever. What it raised may quote the conversation: its text is for
+    who asks for it.
+
+    Raises:
+        RedstateError: the store could not do it, the customer cannot be read, or the profile is full.
+    """
+    if merge is not None:
+        try:
+            await customer._merge_span(conversation_id, span, carried(ended, merge))
+            return
+        except (StoreError, DataError, Rejected, OutcomeUnknown):
+            raise
+        except Exception as error:
+            logger.error(
+                "merge failed for conversation %r with %s; the profile gets no more than its end",
+                conversation_id,
+                type(error).__name__,
+                exc_info=logger.isEnabledFor(logging.DEBUG),
+            )
+    await customer._merge_span(conversation_id, span, None)
 
 
 def carried(ended: EndedConversation | None, merge: Merge | None) -> Carry | None:

@@ -17,8 +17,18 @@ from redstate.archive.rows import fields_of, row_of, stated_customer
 from redstate.archive.threads import ThreadArchive
 from redstate.calls import lifetime
 from redstate.calls import record as record_calls
-from redstate.calls.customer import Carry
-from redstate.errors import ArchiveError, ConversationAbsent, ConversationEnded, Fenced, InvalidId
+from redstate.calls.customer import Carry, Span
+from redstate.errors import (
+    ArchiveError,
+    ConversationAbsent,
+    ConversationEnded,
+    DataError,
+    Fenced,
+    InvalidId,
+    OutcomeUnknown,
+    Rejected,
+    StoreError,
+)
 
 logger = logging.getLogger("redstate")
 
@@ -60,12 +70,13 @@ class Ending:
         record = self._record
         return record.begin() if isinstance(record, KeptRecord) else False
 
-    def end(self, reason: str, customer_id: str = "") -> bool:
+    def end(self, reason: str, customer_id: str = "", *, lenient: bool = False) -> bool:
         """As the handle's.
 
         Args:
             reason: as there.
             customer_id: whose it is, where the handle was not told; "" where that is not known.
+            lenient: whether a function that fails is logged, and its conversation merged without it.
         """
         record, customer_id = self._record, self._customer_id or customer_id
         try:
@@ -82,30 +93,45 @@ class Ending:
         ended_us = record.ask(lifetime.ended_at(record.key))
         if ended_us is not None:
             try:
-                self._follow_up(ended_us)
+                self._follow_up(ended_us, lenient)
             except InvalidId as error:
                 # It has ended all the same, as nobody's.
                 logger.warning("conversation %r has ended and is merged into no profile: %s", self._id, error)
         return ended
 
-    def _follow_up(self, ended_us: int) -> None:
+    def _follow_up(self, ended_us: int, lenient: bool) -> None:
         """Do what comes after the end, once however often it is tried: the merge, and the word to an archiver."""
         record = self._record
         if not isinstance(record, KeptRecord):
-            self.merge(ended_us)
+            self.merge(ended_us, lenient=lenient)
             return
         try:
-            if self.merge(ended_us):
+            if self.merge(ended_us, lenient=lenient):
                 record.ask(lifetime.merged(record.key, ended_us))
         finally:
             # Also where the merge failed: an archiver tries again, or goes without.
             record.life.due_at_once(self._id, record.life.deadline_after(ended_us))
 
-    def merge(self, ended_us: int | None = None) -> str:
+    def merge_early(self) -> str:
+        """Merge a conversation that is about to end, as what comes before its end may clean it up.
+
+        A function that fails is logged, and the conversation merged without it.
+
+        Returns:
+            Whose it is, which is noted in its record; "" for nobody's.
+
+        Raises:
+            InvalidId: its state's ``customer_id`` can be no customer's.
+            RedstateError: the profile is full, or the store could not do it.
+        """
+        return self.merge(lenient=True)
+
+    def merge(self, ended_us: int | None = None, *, lenient: bool = False) -> str:
         """Note the conversation in its customer's profile, once, as it is now. Returns whose it is; "" for nobody's.
 
         Args:
             ended_us: only as it ended then: somebody may have resumed it since. None for one that is about to end.
+            lenient: as for ``end``.
 
         Raises:
             InvalidId: its state's ``customer_id`` can be no customer's.
@@ -121,8 +147,20 @@ class Ending:
         customer_id = self._customer_id or stated_customer(codec, key, found.given, found.stated)
         if not customer_id:
             return ""
-        ended = None if merge is None else ended_conversation(codec, key, row_of(codec, self._id, key, fields))
-        self._customers(customer_id)._merge_span(self._id, found.span, carried(ended, merge))
+        if found.given is None and found.ended_us is None:
+            # Before anything else: what comes next may take it out of the state, and be cut short.
+            record.ask(lifetime.begin(key, 0, customer_id))
+        ended = None
+        if merge is not None:
+            if found.ended_us is None:
+                now = record.ask(record_calls.server_time(key))
+                fields |= {b"x": b"%016d ended" % now}
+            ended = ended_conversation(codec, key, row_of(codec, self._id, key, fields))
+        customer = self._customers(customer_id)
+        if lenient:
+            merge_leniently(customer, self._id, found.span, ended, merge)
+        else:
+            customer._merge_span(self._id, found.span, carried(ended, merge))
         return customer_id
 
     def delete(self, record: Record, op_id: str | None, expected_version: int | None) -> bool:
@@ -205,6 +243,33 @@ class Ending:
             if verdict != "stale":
                 return verdict in ("restored", "open")
         raise ArchiveError("The archive has an older version than it took", path="", reason="older")
+
+
+def merge_leniently(
+    customer: Customer, conversation_id: str, span: Span, ended: EndedConversation | None, merge: Merge | None
+) -> None:
+    """Merge a part of a conversation's life; where the store's function fails, without it.
+
+    It is the user's, and must keep no conversation for ever. What it raised may quote the conversation: its text is for
+    who asks for it.
+
+    Raises:
+        RedstateError: the store could not do it, the customer cannot be read, or the profile is full.
+    """
+    if merge is not None:
+        try:
+            customer._merge_span(conversation_id, span, carried(ended, merge))
+            return
+        except (StoreError, DataError, Rejected, OutcomeUnknown):
+            raise
+        except Exception as error:
+            logger.error(
+                "merge failed for conversation %r with %s; the profile gets no more than its end",
+                conversation_id,
+                type(error).__name__,
+                exc_info=logger.isEnabledFor(logging.DEBUG),
+            )
+    customer._merge_span(conversation_id, span, None)
 
 
 def carried(ended: EndedConversation | None, merge: Merge | None) -> Carry | None:

@@ -70,19 +70,21 @@ def lives_of(archive: SqlArchive, customer_id: str, linked: Iterable[str]) -> li
     return list(rows.values())
 
 
-def ids_of(archive: SqlArchive, customer_id: str, linked: Iterable[str]) -> list[str]:
-    """The ids of what ``lives_of`` finds."""
-    found = dict.fromkeys(archive.ids_of(customer_id))
+def ids_of(archive: SqlArchive, customer_id: str, linked: Iterable[str]) -> tuple[list[str], int]:
+    """The ids of what ``lives_of`` finds, and how many lives that is."""
+    found, count = dict.fromkeys(archive.ids_of(customer_id)), archive.count(customer_id=customer_id)
     for conversation_id in linked:
-        if conversation_id not in found and any(row.customer_id is None for row in archive.lives(conversation_id)):
+        nobodys = sum(row.customer_id is None for row in archive.lives(conversation_id))
+        if nobodys:
             found[conversation_id] = None
-    return list(found)
+            count += nobodys
+    return list(found), count
 
 
-def forget_linked(archive: SqlArchive, conversation_id: str, customer_id: str) -> int:
-    """Take a conversation of a customer's list out of the archive, unless it is another's. Returns how many lives."""
-    gone = 0
-    for row in archive.lives(conversation_id):
-        if row.customer_id in (None, customer_id):
-            gone += archive.delete_row(conversation_id, row.created_us, row.version)
-    return gone
+def forget_all(archive: SqlArchive, customer_id: str, linked: Iterable[str]) -> None:
+    """Take out of the archive what ``lives_of`` finds."""
+    for conversation_id in linked:
+        for row in archive.lives(conversation_id):
+            if row.customer_id is None:
+                archive.delete_row(conversation_id, row.created_us, row.version)
+    archive.delete_of(customer_id)

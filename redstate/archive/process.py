@@ -125,7 +125,7 @@ def environment_nice() -> int:
         ConfigurationError: it is no whole number from 0 to 20.
     """
     text = os.environ.get(NICE_VARIABLE, str(_IDLE))
-    if not text.isdigit() or int(text) > _IDLE:
+    if not (text.isascii() and text.isdigit()) or int(text) > _IDLE:
         raise ConfigurationError(
             f"{NICE_VARIABLE} is no whole number from 0 to {_IDLE}",
             next_step=f"Set it to one, or unset {NICE_VARIABLE}",

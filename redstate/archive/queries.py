@@ -35,16 +35,17 @@ DELETE_ROW = DELETE.where(
     _c.version == sql.bindparam("version_", type_=_c.version.type),
 )
 IDS_OF = sql.select(_c.conversation_id).where(_c.customer_id == _ID).distinct()
-# What is begun after an erasure stays, and what is changed after a deletion, in the same life or another.
-FORGET_CHANGED = DELETE.where(_c.version <= sql.bindparam("until", type_=_c.version.type))
-FORGET_BEGUN = DELETE.where(_c.created_at <= sql.bindparam("until", type_=_c.created_at.type))
-FORGET_BEGUN_OF = FORGET_BEGUN.where(
-    sql.or_(
-        _c.customer_id.is_(None),
-        _c.customer_id == sql.bindparam("customer", type_=_c.customer_id.type),
-        _c.created_at == sql.bindparam("created", type_=_c.created_at.type),
-    )
+# What is begun after an erasure stays, and what is changed after a deletion, in the same life or another. The life that
+# was erased goes in any case: the clock may have been set back since it began.
+_ERASED_LIFE = _c.created_at == sql.bindparam("created", type_=_c.created_at.type)
+_BEGUN_BEFORE = _c.created_at <= sql.bindparam("until", type_=_c.created_at.type)
+_THEIRS = sql.or_(
+    _c.customer_id.is_(None),
+    _c.customer_id.in_(sql.bindparam("customers", type_=_c.customer_id.type, expanding=True)),
 )
+FORGET_CHANGED = DELETE.where(_c.version <= sql.bindparam("until", type_=_c.version.type))
+FORGET_BEGUN = DELETE.where(sql.or_(_ERASED_LIFE, _BEGUN_BEFORE))
+FORGET_BEGUN_OF = DELETE.where(sql.or_(_ERASED_LIFE, sql.and_(_BEGUN_BEFORE, _THEIRS)))
 
 _NOW: sql.BindParameter[int] = sql.bindparam("now", type_=_c.updated_at.type)
 _NOW_VERSION: sql.BindParameter[int] = sql.bindparam("now_version", type_=sql.BigInteger)

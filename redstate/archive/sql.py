@@ -213,11 +213,11 @@ class SqlArchive:
         queries.check_numbers(what.version, what.at_us, what.created_us or 0)
         if what.deleted:
             return self._changed(queries.FORGET_CHANGED, id=conversation_id, until=what.version)
-        if what.customer_id is None:
-            return self._changed(queries.FORGET_BEGUN, id=conversation_id, until=what.at_us)
-        customer_id = _keys.check_id(what.customer_id, "customer id")
-        values = {"id": conversation_id, "until": what.at_us, "customer": customer_id, "created": what.created_us or 0}
-        return self._changed(queries.FORGET_BEGUN_OF, **values)
+        values: dict[str, Any] = {"id": conversation_id, "until": what.at_us, "created": what.created_us or 0}
+        if not what.customer_ids:
+            return self._changed(queries.FORGET_BEGUN, **values)
+        customers = [_keys.check_id(one, "customer id") for one in what.customer_ids]
+        return self._changed(queries.FORGET_BEGUN_OF, **values, customers=customers)
 
     # States ----------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redstate import AsyncStore, _keys
-from redstate._async.ending import carried
+from redstate._async.ending import merge_leniently
 from redstate._call import Query
 from redstate._jitter import between
 from redstate._replies import ReplyError, query_error
@@ -43,10 +43,7 @@ from redstate.errors import (
     DataError,
     InvalidId,
     InvalidInput,
-    OutcomeUnknown,
     RedstateError,
-    Rejected,
-    StoreError,
     StoreFull,
     TooLarge,
 )
@@ -226,8 +223,17 @@ class Sweeper:
             calls: list[Query[Any]] = [lifetime.collect(key, idle) for key in keys]
             calls += [record_calls.fields(key) for key in keys]
             replies = await self._ask_all(calls)
+            looks, read = replies[: len(some)], replies[len(some) :]
+            # A server that does not know the script yet has read them before it was run.
+            early = [
+                place for place, (look, fields) in enumerate(zip(looks, read, strict=True)) if _is_torn(look, fields)
+            ]
+            if early:
+                again = await self._ask_all([record_calls.fields(keys[place]) for place in early])
+                for place, fields in zip(early, again, strict=True):
+                    read[place] = fields
             # At once, and not when all have been read: meanwhile the server is asked for the other lane.
-            for conversation_id, look, fields in zip(some, replies[: len(some)], replies[len(some) :], strict=True):
+            for conversation_id, look, fields in zip(some, looks, read, strict=True):
                 self._judge(batch, conversation_id, look, fields)
 
     def _judge(
@@ -294,24 +300,10 @@ class Sweeper:
 
     async def _merge_one(self, row: ArchiveRow, span: Span) -> None:
         assert row.customer_id is not None
-        customer, merge = self._store.customer(row.customer_id), self._settings.merge
+        customer, merge, ended = self._store.customer(row.customer_id), self._settings.merge, None
         if merge is not None:
             ended = ended_conversation(self._store._codec, self._key(row.conversation_id), row)
-            try:
-                await customer._merge_span(row.conversation_id, span, carried(ended, merge))
-                return
-            except (StoreError, DataError, Rejected, OutcomeUnknown):
-                raise
-            except Exception as error:
-                # It raised, or what it made cannot be stored. It is the user's, and must keep no conversation for ever.
-                # What it raised may quote the conversation: its text is for who asks for it.
-                logger.error(
-                    "merge failed for conversation %r with %s; the profile gets no more than its end",
-                    row.conversation_id,
-                    type(error).__name__,
-                    exc_info=logger.isEnabledFor(logging.DEBUG),
-                )
-        await customer._merge_span(row.conversation_id, span, None)
+        await merge_leniently(customer, row.conversation_id, span, ended, merge)
 
     async def _archive_all(self, batch: _Batch) -> None:
         rows = list(batch.rows.values())
@@ -354,6 +346,7 @@ class Sweeper:
             self._corrupt(batch, conversation_id, error)
             return
         if look.verdict == "take":
+            # What an archiver of before has in hand is of the same life, which a higher version of is there by now.
             return
         again = purge.at_us + round(self._lease * 1_000_000)
         if batch.claimed_us < again:
@@ -378,7 +371,10 @@ class Sweeper:
             yield items[first : first + self._concurrency]
 
     async def _ask_all(self, calls: list[Query[Any]]) -> list[Any]:
-        """The results of calls of one script, sent in one go; of one whose record cannot be read, the error."""
+        """The results of calls, sent in one go; of one whose record cannot be read, the error.
+
+        Those of a script are all of the first one's, and come first.
+        """
         timeout = self._settings.timeout
         try:
             replies = await self._store._transport.call_all(
@@ -412,6 +408,13 @@ class Sweeper:
                 await self._stopping.wait()
         except TimeoutError:
             return
+
+
+def _is_torn(look: Look | DataError, fields: dict[bytes, bytes] | DataError) -> bool:
+    """Whether a conversation is to be taken, and what was read of it is not of an ended one."""
+    if isinstance(look, DataError) or isinstance(fields, DataError):
+        return False
+    return look.verdict == "take" and not lifetime.is_ended(fields)
 
 
 def _result(call: Query[Any], reply: Any) -> Any:

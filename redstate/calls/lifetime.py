@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -124,14 +124,14 @@ def belonging_of(key: str, fields: Mapping[bytes, bytes]) -> Belonging | None:
 
 
 def span_of(key: str, fields: Mapping[bytes, bytes]) -> Span:
-    """The part of a conversation's life since it was begun or resumed last, from its record.
+    """The part of a conversation's life since it was begun or resumed last, or deleted, from its record.
 
     Raises:
         CorruptState: the record holds what redstate did not write.
     """
     until = _time(key, _keys.ENDED, fields[b"x"][:16] if b"x" in fields else fields[b"v"])
-    began, resumed = (_time(key, name, fields.get(name.encode(), b"0")) for name in (_keys.BEGUN, _keys.RESUMED))
-    return Span(since=max(began, resumed), until=until)
+    starts = (_keys.BEGUN, _keys.RESUMED, _keys.DELETED)
+    return Span(since=max(_time(key, name, fields.get(name.encode(), b"0")) for name in starts), until=until)
 
 
 def present(key: str) -> Query[bool]:
@@ -198,14 +198,14 @@ class Purge:
         version: of what was left of it in the store.
         at_us: when that was, in microseconds of the server's clock.
         deleted: whether it was deleted, and may have been begun anew in the same record since.
-        customer_id: whose lives must go, if not everybody's.
+        customer_ids: whose lives must go, if not everybody's.
         created_us: when the life that was erased began, if that is known; it goes in any case.
     """
 
     version: int
     at_us: int
     deleted: bool = False
-    customer_id: str | None = None
+    customer_ids: tuple[str, ...] = ()
     created_us: int | None = None
 
 
@@ -221,13 +221,24 @@ def purge_of(key: str, look: Look) -> Purge | None:
         return Purge(version, version, deleted=True)
     if look.verdict != "erased":
         return None
-    customer, begun = look.fields[b"g"], look.fields[b"b"]
+    begun = look.fields[b"b"]
     return Purge(
         version=_time(key, _keys.VERSION, look.fields[b"v"]),
         at_us=_time(key, _keys.ENDED, look.fields[b"x"][:16]),
-        customer_id=customer.decode("utf-8", "replace") or None,
+        customer_ids=tuple(_customers(key, look.fields[b"G"])),
         created_us=_time(key, _keys.BEGUN, begun) if begun else None,
     )
+
+
+def _customers(key: str, packed: bytes) -> Iterator[str]:
+    """The ids in an erased conversation's tombstone, each behind its size."""
+    while packed:
+        size, _, rest = packed.partition(b":")
+        length = _time(key, _keys.ERASED_FOR, size)
+        if not 0 < length <= len(rest):
+            raise corrupt_field(key, _keys.ERASED_FOR)
+        yield rest[:length].decode("utf-8", "replace")
+        packed = rest[length:]
 
 
 def _time(key: str, field: str, text: bytes) -> int:

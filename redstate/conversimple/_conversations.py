@@ -140,6 +140,7 @@ def _end(conversation: Conversation, version: int) -> None:
     record = conversation._record
     assert isinstance(record, KeptRecord)
     try:
+        record.life.adopt(conversation.id, record.key, "")
         record.apply_to_begun(lifetime.end(record.key, "ended"), expected_version=version)
     except (ConversationAbsent, ConversationEnded):
         raise KeyError(conversation.id) from None

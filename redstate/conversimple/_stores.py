@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -12,7 +13,6 @@ from redstate import AsyncStore, Store, _keys
 from redstate._call import Query
 from redstate._discovery import Endpoint, open_server
 from redstate._settings import Settings
-from redstate.calls import lifetime
 from redstate.calls.record import KEPT, milliseconds
 from redstate.conversimple._threads import Threads
 from redstate.embedded import EmbeddedServer
@@ -120,12 +120,13 @@ class Stores:
         """
         store = self._any()
         if isinstance(store, AsyncStore):
-            await store.conversation(conversation_id)._ending.end("ended", customer_id)
+            await store.conversation(conversation_id)._ending.end("ended", customer_id, lenient=True)
         else:
-            await self.threads.run(store.conversation(conversation_id)._ending.end, "ended", customer_id)
+            ending = store.conversation(conversation_id)._ending
+            await self.threads.run(functools.partial(ending.end, "ended", customer_id, lenient=True))
 
     async def merge(self, conversation_id: str) -> str:
-        """Note a conversation in its customer's profile, once however often it ends.
+        """Note a conversation that is about to end in its customer's profile, once however often it does.
 
         Returns:
             The customer's id; "" where it has none.
@@ -135,13 +136,8 @@ class Stores:
         """
         store = self._any()
         if isinstance(store, AsyncStore):
-            customer_id = await store.conversation(conversation_id)._ending.merge()
-        else:
-            customer_id = await self.threads.run(store.conversation(conversation_id)._ending.merge)
-        if customer_id and store._life is not None:
-            # Noted for the archive before anything else: what comes next may clean the state up and be cut short.
-            await self.ask(lifetime.begin(self.record(conversation_id).key, 0, customer_id))
-        return customer_id
+            return await store.conversation(conversation_id)._ending.merge_early()
+        return await self.threads.run(store.conversation(conversation_id)._ending.merge_early)
 
     async def ask(self, call: Query[T], timeout: float | None = None) -> T:
         """Perform a call on whichever store there is, and never in a thread that a tool may block.

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ import servers
 from conversimple import tool_async
 from lifetime.lives import Lives
 
-from redstate import AsyncStore, Store, _keys, _scripts
+from redstate import AsyncStore, EndedConversation, Store, _keys, _scripts
 from redstate.archive.sweeper import Sweeper
+from redstate.calls.moments import EPOCH
 from redstate.conversimple import StatefulAgent
 from redstate.errors import RedstateError
 from redstate.testing import LocalPlatform, PlatformTimeout, ToolCallFailed
@@ -49,6 +51,17 @@ class Mistaking(Shop):
         await self.async_conversation().state.set("customer_id", "bob")
 
 
+class Noting(Shop):
+    """Notes which of its conversations have ended."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.noted: list[str] = []
+
+    def on_conversation_ended(self, conversation_id: str) -> None:
+        self.noted.append(conversation_id)
+
+
 class ForgettingAndCleaning(Shop):
     def on_conversation_ended(self, conversation_id: str) -> None:
         del self.conversations[conversation_id]["customer_id"]
@@ -57,9 +70,9 @@ class ForgettingAndCleaning(Shop):
 
 @asynccontextmanager
 async def served(
-    lives: Lives, agent_class: type[Shop], idle: float = 300.0, archive: bool = True
+    lives: Lives, agent_class: type[Shop], idle: float = 300.0, archive: bool = True, **more: Any
 ) -> AsyncIterator[tuple[LocalPlatform, Any]]:
-    options: dict[str, Any] = {"key_prefix": lives.prefix, "idle": idle, "tombstone_ttl": 30.0}
+    options: dict[str, Any] = {"key_prefix": lives.prefix, "idle": idle, "tombstone_ttl": 30.0, **more}
     options["archive"] = lives.path if archive else None
     with Store.from_url(lives.url, **options) as store:
         async with AsyncStore.from_url(lives.url, **options) as async_store, LocalPlatform() as platform:
@@ -239,3 +252,40 @@ def test_what_could_not_be_begun_is_noted_as_nobodys(lives: Lives) -> None:
             assert (noted, await store.conversation(conversation_id).ended()) == ([b"c1"], False)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("archive", [True, False], ids=["archive", "no-archive"])
+def test_a_merge_function_that_raises_holds_up_no_end(lives: Lives, archive: bool) -> None:
+    def broken(ended: EndedConversation, profile: dict[str, Any]) -> dict[str, Any]:
+        raise ZeroDivisionError
+
+    async def scenario() -> None:
+        async with served(lives, Noting, archive=archive, merge=broken) as (platform, agent):
+            await platform.start_conversation("c1")
+            store = agent._stores.for_loop()
+            await store.conversation("c1").state.set("customer_id", "ada")
+            await platform.end_conversation("c1")
+            await asyncio.to_thread(servers.wait_until, lambda: b"x" in lives.record("c1"), "it has ended")
+            assert await store.customer("ada").get("last_conversation", fresh=True) == "c1"
+            assert agent.noted == ["c1"]
+
+    asyncio.run(scenario())
+
+
+def test_a_merge_function_is_told_when_and_why_an_agents_conversation_ends(lives: Lives) -> None:
+    def merge(ended: EndedConversation, profile: dict[str, Any]) -> dict[str, Any]:
+        assert ended.ended_at is not None
+        return {"at": ended.ended_at.isoformat(), "why": ended.reason, "times": profile.get("times", 0) + 1}
+
+    async def scenario() -> dict[str, Any]:
+        async with served(lives, Noting, merge=merge) as (platform, agent):
+            await platform.start_conversation("c1")
+            store = agent._stores.for_loop()
+            await store.conversation("c1").state.set("customer_id", "ada")
+            await platform.end_conversation("c1")
+            await swept_until(agent, lives.rows, "it is archived")
+            return await store.customer("ada").all(fresh=True)
+
+    profile = asyncio.run(scenario())
+    assert (profile["why"], profile["times"]) == ("ended", 1)
+    assert datetime.fromisoformat(profile["at"]) <= lives.rows()[0].ended_us / 1e6 * timedelta(seconds=1) + EPOCH

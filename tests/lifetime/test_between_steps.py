@@ -161,6 +161,21 @@ def test_another_archiver_between_two_steps_does_no_harm(lives: Lives, step: str
     assert [row.version for row in lives.rows()] == [version]
 
 
+def test_a_server_that_has_forgotten_its_scripts_is_swept_at_once(lives: Lives) -> None:
+    async def scenario() -> int:
+        async with opened(lives, idle=0.1) as store:
+            for number in range(40):
+                await store.conversation(f"c{number}").state.set("a", 1)
+            for key in lives.raw.scan_iter(f"{lives.prefix}:{{due:*"):
+                for name in lives.raw.zrange(key, 0, -1):
+                    lives.raw.zadd(key, {name: 1})
+            await asyncio.sleep(0.1)  # the idle time is over
+            lives.raw.script_flush()
+            return await Sweeper(store).sweep()
+
+    assert asyncio.run(scenario()) == 40
+
+
 def test_many_return_while_archivers_are_at_it_and_none_is_lost(lives: Lives) -> None:
     names = [f"c{number}" for number in range(200)]
 

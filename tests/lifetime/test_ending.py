@@ -320,3 +320,30 @@ def test_a_repeated_end_merges_once_also_where_versions_are_ahead_of_the_clock(s
         marked = store.customer("cust").version()
     conversation.end()
     assert store.customer("cust").version() == marked
+
+
+@pytest.mark.parametrize("archive", [True, False], ids=["archive", "no-archive"])
+def test_what_is_begun_anew_after_it_was_deleted_is_merged_as_well(
+    open_store: Callable[..., Any], lives: Lives, archive: bool
+) -> None:
+    store = open_store(archive=lives.path if archive else None)
+    conversation, customer = filled(store, customer_id="cust"), store.customer("cust")
+    assert conversation.end()
+    assert conversation.resume()
+    filled(store, "c2", customer_id="cust").end()
+    assert conversation.delete()
+    conversation.state.set("a", 3)
+    assert conversation.end()
+    assert customer.get("last_conversation", fresh=True) == "c1"
+
+
+def test_an_id_that_is_used_again_after_a_deletion_may_be_anothers(store: Any, lives: Lives) -> None:
+    conversation = filled(store, customer_id="ada")
+    assert conversation.delete()
+    # Whoever holds it still writes for the customer that it knows.
+    conversation.state.set("a", 2)
+    assert lives.record("c1")[b"g"] == b"ada"
+    assert conversation.delete()
+    other = store.conversation("c1", customer_id="bob")
+    assert not other.start()
+    assert lives.record("c1")[b"g"] == b"bob"

@@ -11,7 +11,7 @@ import pytest
 import servers
 from lifetime.lives import Lives
 
-from redstate import EndedConversation, Store, errors
+from redstate import EndedConversation, Store, _scripts, errors
 from redstate._async import dossier as async_dossier
 from redstate._keys import due_key
 from redstate._scope import Scope, current
@@ -19,7 +19,7 @@ from redstate._sync import dossier as sync_dossier
 from redstate.archive import dossier
 from redstate.archive.rows import fields_of
 from redstate.archive.sql import SqlArchive
-from redstate.calls import due, lifetime, ownership
+from redstate.calls import lifetime, ownership
 
 FOREVER = 9 * 10**15
 
@@ -237,7 +237,7 @@ def test_who_resumes_while_a_customer_is_being_erased_is_erased_as_well(
     store.customer("cust").link("c1")
     look = dossier.ids_of
 
-    def late(*args: Any) -> list[str]:
+    def late(*args: Any) -> tuple[list[str], int]:
         with Store.from_url(url, key_prefix=lives.prefix, archive=lives.path) as other:
             assert other.conversation("c1").resume()
         return look(*args)
@@ -287,17 +287,27 @@ def test_what_has_become_anothers_since_somebody_looked_is_not_erased(store: Any
     assert conversation.state.get("a", fresh=True) == 1
 
 
-def test_a_late_word_after_an_erasure_takes_no_entry_away_from_a_new_beginning(store: Any, lives: Lives) -> None:
-    """The word counts by the clock of before the erasure."""
-    conversation = archived(store, lives)
-    ask = conversation._record.ask
-    deadline = ask(due.register(lives.prefix, "c1", 300.0, 30.0)) - 60_000_000
-    before = lives.index()
-    ask(due.at_once(lives.prefix, "c1", deadline))
-    assert lives.index() == before
+@pytest.mark.parametrize("how", ["delete", "erase"])
+def test_the_word_after_an_erasure_counts_by_the_clock_of_before(store: Any, lives: Lives, how: str) -> None:
+    """Else it could come late, and take the entry away from somebody who is about to begin it anew."""
+    conversation = store.conversation("c1", customer_id="cust")
+    conversation.state.set("a", 1)
+    if how == "erase":
+        conversation.end()
+    last = {"delete": "record_delete", "erase": "conversation_erase"}[how]
+    scripts = {_scripts.load(name).sha: name for name in (last, "due_now")}
+    with lives.raw.monitor() as monitor:
+        assert conversation.delete()
+        seen: list[str] = []
+        while seen[-1:] != ["due_now"]:
+            told = monitor.next_command()
+            if told["client_type"] != "lua":
+                words = told["command"].split(" ")
+                seen.append(scripts.get(words[1], words[0]) if len(words) > 1 else words[0])
+    assert "TIME" not in seen[seen.index(last) :]
 
 
-@pytest.mark.parametrize(("field", "value"), [("b", b"9" * 20), ("g", b"x" * 600)])
+@pytest.mark.parametrize(("field", "value"), [("b", b"9" * 20), ("G", b"4:cus"), ("G", b"cust")])
 def test_what_cannot_be_read_of_an_erased_one_holds_up_nobody(
     store: Any, lives: Lives, field: str, value: bytes
 ) -> None:
@@ -306,8 +316,59 @@ def test_what_cannot_be_read_of_an_erased_one_holds_up_nobody(
         store.conversation(name).state.set("a", 1)
         store.conversation(name).end()
     store.conversation("c1").delete()
-    lives.poke("c1", "g", b"cust")
+    lives.poke("c1", "G", b"4:cust")
     lives.poke("c1", field, value)
     figures = lives.sweep()
     assert (figures.corrupt, figures.archived) == (1, 1)
     assert list(lives.index()) == ["c1"]
+
+
+def test_each_of_two_customers_has_its_own_erased_of_one_id(store: Any, lives: Lives) -> None:
+    archived(store, lives, customer_id="ada")
+    with SqlArchive(lives.path) as archive:
+        (row,) = archive.lives("c1")
+        rows = [
+            replace(row, customer_id=name, created_us=row.created_us + 1 + at) for at, name in enumerate(("bob", "eve"))
+        ]
+        archive.put(rows)
+        store.customer("ada").erase()
+        store.customer("bob").erase()
+        # Archivers of before had them in hand.
+        archive.put([row, *rows])
+    through(lives)
+    assert [each.customer_id for each in lives.rows()] == ["eve"]
+
+
+def test_an_erased_life_goes_though_the_clock_was_set_back_since_it_began(store: Any, lives: Lives) -> None:
+    conversation = store.conversation("c1", customer_id="cust")
+    conversation.state.set("a", 1)
+    ahead = int(lives.record("c1")[b"b"]) + 3_600_000_000
+    lives.poke("c1", "b", b"%016d" % ahead)
+    conversation.end()
+    lives.sweep(tombstone_ttl=0.05)
+    (row,) = lives.rows()
+    servers.wait_until(lambda: not lives.keys(), "the tombstone is gone")
+    assert conversation.resume()
+    store.customer("cust").erase()
+    with SqlArchive(lives.path) as archive:
+        archive.put([row])
+    through(lives)
+    assert lives.rows() == []
+
+
+def test_an_erasure_tells_what_was_in_the_archive_also_beside_a_sweeper(
+    open_store: Callable[..., Any], lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store()
+    for number in range(3):
+        archived(store, lives, f"c{number}")
+    everything = dossier.forget_all
+
+    def late(*args: Any) -> None:
+        with SqlArchive(lives.path) as archive:
+            archive.delete("c0")  # a sweeper was quicker
+        everything(*args)
+
+    for module in (async_dossier, sync_dossier):
+        monkeypatch.setattr(module, "forget_all", late)
+    assert store.customer("cust").erase().archived == 3

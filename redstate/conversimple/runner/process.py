@@ -38,6 +38,9 @@ class ChildProcess:
         killed: whether it had to be killed.
     """
 
+    patience = 1.0
+    """How many times as long as a worker it may be silent before it is killed."""
+
     def __init__(
         self, module: str, number: int, settings: RunnerSettings, line: Callable[[int], bytes], heard: Heard
     ) -> None:

@@ -253,6 +253,7 @@ class Supervisor:
         settings = self._settings
         ready = process.ready_at is not None
         silent = now - (process.heard_at if ready else process.started_at)
-        if not process.killed and silent > (settings.stall_timeout if ready else settings.start_timeout):
+        patience = process.patience * (settings.stall_timeout if ready else settings.start_timeout)
+        if not process.killed and silent > patience:
             self._tell(process, "stalled", seconds=round(silent, 3), ready=ready)
             process.kill("stalled")

@@ -17,6 +17,9 @@ class SweeperProcess(ChildProcess):
         heard: is called in the event loop with the process and each report.
     """
 
+    # It takes only what others leave of the processors, and may have to wait for that.
+    patience = 6.0
+
     def __init__(self, settings: RunnerSettings, heard: Heard) -> None:
         # Only who archives needs SQLAlchemy.
         from redstate.archive.process import SweepSettings
