@@ -28,6 +28,7 @@ class Tally:
         versions: the version that the last answer of each conversation named, by conversation id.
         observed: what went against the plan.
         finished: conversations that came to their end.
+        served: the worker that answered last, of each conversation that is going on.
     """
 
     latencies: list[float] = field(default_factory=list)
@@ -35,6 +36,7 @@ class Tally:
     versions: dict[str, int] = field(default_factory=dict)
     observed: list[str] = field(default_factory=list)
     finished: int = 0
+    served: dict[str, int] = field(default_factory=dict)
 
     def percentile(self, share: float) -> float:
         """The latency, in milliseconds, that ``share`` of the calls did not exceed."""
@@ -82,6 +84,7 @@ class Driver:
             except PlatformError as error:
                 raise DemoFailed(str(error)) from error
             self.tally.finished += 1
+            del self.tally.served[plan.id]
             self._progress(self.tally)
 
     async def _converse(self, plan: ConversationPlan) -> None:
@@ -109,6 +112,7 @@ class Driver:
             timeout=self._timeout,
         )
         self.tally.latencies.append(result.seconds)
+        self.tally.served[conversation_id] = result.result["worker"]
         self._progress(self.tally)
         if call.answer is not None and Decimal(result.result["answer"]) != call.answer:
             answer = result.result["answer"]

@@ -183,7 +183,7 @@ async def _drive(
     """Hold the conversations, with trouble if that is wanted."""
 
     def progress(tally: Tally) -> None:
-        trouble.finished(tally.finished)
+        trouble.progress(tally.finished, tally.served)
         run.display.progress(tally)
 
     driver = Driver(platform, run.options.timeout, progress)

@@ -97,12 +97,12 @@ class Shop(StatefulAgent):
     # The log
 
     def _note(self, conv: Conversation, mark: str, **answer: Any) -> dict[str, Any]:
-        version = conv.state.append(LOG, self._entry(mark))
-        return {"version": version, **answer}
+        entry = self._entry(mark)
+        return {"version": conv.state.append(LOG, entry), "worker": entry["worker"], **answer}
 
     async def _note_async(self, conv: AsyncConversation, mark: str, **answer: Any) -> dict[str, Any]:
-        version = await conv.state.append(LOG, self._entry(mark))
-        return {"version": version, **answer}
+        entry = self._entry(mark)
+        return {"version": await conv.state.append(LOG, entry), "worker": entry["worker"], **answer}
 
     def _entry(self, mark: str) -> dict[str, Any]:
         # The id that the call is bound to, beside the mark that came with its arguments: a mix-up shows as a mismatch.

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 from redstate.conversimple.runner import RestartFailed, Supervisor, WorkerEvent
 from redstate.demo.display import Display
@@ -40,6 +41,7 @@ class Trouble:
         self._display = display
         self._conversations = conversations
         self._finished = 0
+        self._served: Counter[int] = Counter()
         self._changed = asyncio.Event()
         self._since: float | None = None
         # Take-overs that are still to be told, by worker.
@@ -47,9 +49,10 @@ class Trouble:
         self._told = asyncio.Event()
         self._telling: asyncio.TimerHandle | None = None
 
-    def finished(self, conversations: int) -> None:
-        """So many conversations have come to their end."""
-        self._finished = conversations
+    def progress(self, finished: int, served: Mapping[str, int]) -> None:
+        """So many conversations have come to their end; ``served``: the worker of each that is going on."""
+        self._finished = finished
+        self._served = Counter(served.values())
         self._changed.set()
 
     def observe(self, event: WorkerEvent) -> None:
@@ -64,9 +67,10 @@ class Trouble:
         """Kill a worker, and later replace another, as the conversations go on. Ends when that is done."""
         numbers = sorted(supervisor.pids)
         await self._until(_KILL_AT)
-        victim = min(supervisor.pids, default=None)
-        if victim is None:
+        if not supervisor.pids:
             raise DemoFailed("there is no worker left to kill")
+        # Whoever claims first has a conversation, so one of them may have none just now.
+        victim = max(sorted(supervisor.pids), key=lambda worker: self._served[worker])
         with contextlib.suppress(ProcessLookupError):
             os.kill(supervisor.pids[victim], signal.SIGKILL)
         self._since = time.monotonic()
@@ -76,7 +80,7 @@ class Trouble:
             async with asyncio.timeout(_TAKE_OVER):
                 await self._told.wait()
         await self._until(_REPLACE_AT)
-        leaving = numbers[-1]
+        leaving = numbers[-1] if numbers[-1] != victim else numbers[0]
         self._display.note(f"Worker {leaving} is replaced (SIGTERM): it finishes its calls and hands over the rest")
         self._since = time.monotonic()
         try:
