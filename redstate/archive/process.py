@@ -60,7 +60,7 @@ class SweepSettings:
     merge: str | None = None
     path: str | None = None
     batch: int = 200
-    concurrency: int = 16
+    concurrency: int = 8
     lease: float = 60.0
     poll: float = 0.5
     nice: int | None = None

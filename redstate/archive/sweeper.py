@@ -118,8 +118,9 @@ class Sweeper:
         store: opened with ``archive=``; its ``idle``, ``tombstone_ttl`` and ``merge`` count. It is not closed.
         batch: how many conversations are taken, and archived in one transaction. The server takes and settles 200 of
             them in a third of a millisecond, for which its other clients wait.
-        concurrency: how many calls are sent to the server in one go. 16 of them have its other clients wait for about
-            0.4 ms; with 8 a conversation takes a fifth more of its and of this process's time, and 32 gain nothing.
+        concurrency: how many conversations the server is asked for in one go, for which its other clients wait. Beside
+            300 writes/s on two cores their p99 was 1.1 times the one without a sweeper with 8, 1.5 times with 16, where
+            a tenth more is archived.
         lease: seconds after which others may take what this one has taken and not seen to.
         poll: seconds between two looks where nothing is due.
 
@@ -131,7 +132,7 @@ class Sweeper:
     """
 
     def __init__(
-        self, store: AsyncStore, *, batch: int = 200, concurrency: int = 16, lease: float = 60.0, poll: float = 0.5
+        self, store: AsyncStore, *, batch: int = 200, concurrency: int = 8, lease: float = 60.0, poll: float = 0.5
     ) -> None:
         if store._ended is None:
             raise ConfigurationError("A sweeper needs a store with an archive", next_step="Open it with archive=...")

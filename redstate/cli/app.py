@@ -182,7 +182,11 @@ def run_agents(
     "--batch", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Conversations a transaction."
 )
 @click.option(
-    "--concurrency", type=click.IntRange(1, 256), default=16, show_default=True, help="Calls to the server at a time."
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    default=8,
+    show_default=True,
+    help="Conversations in one go to the server.",
 )
 @click.option(
     "--lease",
