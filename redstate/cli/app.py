@@ -186,7 +186,7 @@ def run_agents(
     type=click.IntRange(1, 256),
     default=8,
     show_default=True,
-    help="Conversations in one go to the server.",
+    help="Conversations in one go.",
 )
 @click.option(
     "--lease",
