@@ -13,8 +13,9 @@ from redstate.archive.interface import ArchivedConversation, ArchiveRow, StateAr
 from redstate.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from redstate.archive.batch import SweepFigures
     from redstate.archive.sql import SqlArchive
-    from redstate.archive.sweeper import Sweeper, SweepFigures
+    from redstate.archive.sweeper import Sweeper
 
 __all__ = ["ArchiveRow", "ArchivedConversation", "SqlArchive", "StateArchive", "SweepFigures", "Sweeper"]
 

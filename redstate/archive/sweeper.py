@@ -16,7 +16,6 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redstate import AsyncStore, _keys
@@ -24,6 +23,7 @@ from redstate._async.ending import merge_leniently
 from redstate._call import Query
 from redstate._jitter import between
 from redstate._replies import ReplyError, query_error
+from redstate.archive.batch import Batch, SweepFigures
 from redstate.archive.conversation import ended_conversation
 from redstate.archive.interface import ArchiveRow
 from redstate.archive.queries import check_row
@@ -59,56 +59,6 @@ T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 # What cannot be read is looked at again after so many seconds: somebody may have mended it.
 _CORRUPT_AGAIN = 600.0
-
-
-@dataclass(slots=True)
-class SweepFigures:
-    """What a sweeper has done since it was made.
-
-    Attributes:
-        looked_at: conversations that were due.
-        archived: of these, those that left for the archive; one whose removal was not answered is not counted, so this
-            and ``abandoned`` can be too low.
-        abandoned: of the archived, those that nobody had ended.
-        erased: those that had been erased or deleted, and of which the archive is clear for good.
-        corrupt: looks at what cannot be read or redstate did not write; it stays where it is.
-        failures: times that the server or the database could not do it.
-    """
-
-    looked_at: int = 0
-    archived: int = 0
-    abandoned: int = 0
-    erased: int = 0
-    corrupt: int = 0
-    failures: int = 0
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Conversations that were taken together, and what becomes of each.
-
-    Attributes:
-        claimed: these.
-        until: when the lease is half over, on this process's clock: nothing may be written to the archive after that.
-        at_once: what the index is told of one that is to be looked at again: when it was claimed.
-        words: by id, what the index is told.
-        rows: by id, what is to be archived.
-        owed: of the rows, those whose customers have not heard of it yet; and of which part of their lives.
-        purges: by id, of which something may be in the archive that was erased or deleted: the look that told.
-    """
-
-    claimed: Claimed
-    until: float
-    at_once: str
-    words: dict[str, str] = field(default_factory=dict)
-    rows: dict[str, ArchiveRow] = field(default_factory=dict)
-    owed: list[tuple[ArchiveRow, Span]] = field(default_factory=list)
-    purges: dict[str, Look] = field(default_factory=dict)
-
-    @property
-    def claimed_us(self) -> int:
-        """When it was taken, in microseconds of the server's clock."""
-        return int(self.at_once)
 
 
 class Sweeper:
@@ -199,7 +149,7 @@ class Sweeper:
                     break
 
     async def _see_to(self, claimed: Claimed, until: float) -> None:
-        batch = _Batch(claimed, until, str(claimed.lease_end - round(self._lease * 1_000_000)))
+        batch = Batch(claimed, until, str(claimed.lease_end - round(self._lease * 1_000_000)))
         try:
             await self._look_at_all(batch)
             await self._each(functools.partial(self._merge, batch), batch.owed)
@@ -214,7 +164,7 @@ class Sweeper:
             words = [(word, conversation_id) for conversation_id, word in batch.words.items()]
             await self._ask(due.settle(self._prefix, claimed, words))
 
-    async def _look_at_all(self, batch: _Batch) -> None:
+    async def _look_at_all(self, batch: Batch) -> None:
         idle = self._settings.longest_idle
         for conversation_id in batch.claimed.conversations:
             if not _keys.is_id(conversation_id):
@@ -238,7 +188,7 @@ class Sweeper:
                 self._judge(batch, conversation_id, look, fields)
 
     def _judge(
-        self, batch: _Batch, conversation_id: str, look: Look | DataError, fields: dict[bytes, bytes] | DataError
+        self, batch: Batch, conversation_id: str, look: Look | DataError, fields: dict[bytes, bytes] | DataError
     ) -> None:
         self.figures.looked_at += 1
         if isinstance(look, DataError) or isinstance(fields, DataError):
@@ -258,7 +208,7 @@ class Sweeper:
         if look.verdict == "erased" or b"D" in look.fields:
             batch.purges[conversation_id] = look
 
-    def _take(self, batch: _Batch, conversation_id: str, fields: dict[bytes, bytes]) -> None:
+    def _take(self, batch: Batch, conversation_id: str, fields: dict[bytes, bytes]) -> None:
         key = self._key(conversation_id)
         try:
             row = row_of(self._store._codec, conversation_id, key, fields)
@@ -271,7 +221,7 @@ class Sweeper:
             return
         batch.rows[conversation_id] = row
 
-    def _corrupt(self, batch: _Batch, conversation_id: str, error: RedstateError) -> None:
+    def _corrupt(self, batch: Batch, conversation_id: str, error: RedstateError) -> None:
         """Nothing is skipped and nothing overwritten: it stays until somebody has seen to it."""
         self.figures.corrupt += 1
         logger.error(
@@ -282,7 +232,7 @@ class Sweeper:
         )
         batch.words[conversation_id] = str(batch.claimed.lease_end + round(_CORRUPT_AGAIN * 1_000_000))
 
-    async def _merge(self, batch: _Batch, owed: tuple[ArchiveRow, Span]) -> None:
+    async def _merge(self, batch: Batch, owed: tuple[ArchiveRow, Span]) -> None:
         """Put into a customer's profile what whoever ended the conversation has not."""
         row, span = owed
         try:
@@ -306,7 +256,7 @@ class Sweeper:
             ended = ended_conversation(self._store._codec, self._key(row.conversation_id), row)
         await merge_leniently(customer, row.conversation_id, span, ended, merge)
 
-    async def _archive_all(self, batch: _Batch) -> None:
+    async def _archive_all(self, batch: Batch) -> None:
         rows = list(batch.rows.values())
         if rows:
             await self._archive.run(lambda archive: self._put(archive, rows, batch.until))
@@ -323,7 +273,7 @@ class Sweeper:
         for conversation_id, look in batch.purges.items():
             await self._purge(batch, conversation_id, look)
 
-    async def _look_again(self, batch: _Batch, row: ArchiveRow) -> None:
+    async def _look_again(self, batch: Batch, row: ArchiveRow) -> None:
         """See to a conversation that did not leave: it was resumed, another archiver was quicker, or it was erased.
 
         That one may have been forgotten since its row was put back here, so nobody else would look for it.
@@ -333,7 +283,7 @@ class Sweeper:
         if isinstance(look, Look) and (look.verdict == "erased" or b"D" in look.fields):
             batch.purges[row.conversation_id] = look
 
-    async def _purge(self, batch: _Batch, conversation_id: str, look: Look) -> None:
+    async def _purge(self, batch: Batch, conversation_id: str, look: Look) -> None:
         """Clear the archive of what was erased or deleted; what is left of it in the store may expire in the end.
 
         Not before a lease is over since then: another archiver may have its row in hand, and die when it has put it.

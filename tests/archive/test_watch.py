@@ -13,8 +13,8 @@ from redstate import AsyncStore
 from redstate._call import Query
 from redstate._child import Reports
 from redstate._keys import due_part_key
+from redstate.archive.batch import SweepFigures
 from redstate.archive.process import _Watch
-from redstate.archive.sweeper import SweepFigures
 
 
 @pytest.mark.parametrize("broken", [False, True], ids=["cancelled", "broken"])
