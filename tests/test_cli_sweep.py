@@ -247,17 +247,17 @@ def test_it_stands_back_behind_other_processes(url: str, prefix: str, path: Path
             assert os.getpriority(os.PRIO_PROCESS, int(thread.name)) == os.getpriority(os.PRIO_PROCESS, 0) + 7
 
 
-@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linux has this policy")
 def test_it_can_take_only_what_other_processes_leave() -> None:
     told = subprocess.run([sys.executable, "-c", _STANDING_BACK], capture_output=True, text=True, check=True).stdout
-    assert told.split() == [str(os.SCHED_IDLE)] * 2
+    # A policy of Linux; elsewhere the lowest priority.
+    assert told.split() == [str(getattr(os, "SCHED_IDLE", 19))] * 2
 
 
 _STANDING_BACK = """
 import os, threading
 from redstate.archive.process import SweepSettings
 SweepSettings(nice=20).stand_back()
-tell = lambda: print(os.sched_getscheduler(0))
+tell = lambda: print(os.sched_getscheduler(0) if hasattr(os, "SCHED_IDLE") else os.nice(0))
 tell()
 thread = threading.Thread(target=tell)
 thread.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -61,30 +61,25 @@ def customer_tag(customer_id: str) -> str:
 
 
 def lives_of(archive: SqlArchive, customer_id: str, linked: Iterable[str]) -> list[ArchiveRow]:
-    """What is archived of a customer: what says so, and of the conversations on its list what is not another's."""
-    rows = {(row.conversation_id, row.created_us): row for row in archive.rows(customer_id=customer_id)}
-    for conversation_id in linked:
-        for row in archive.lives(conversation_id):
-            if row.customer_id in (None, customer_id):
-                rows[conversation_id, row.created_us] = row
-    return list(rows.values())
+    """What is archived of a customer: what says so, and of the conversations on its list what is nobody's."""
+    return [*archive.rows(customer_id=customer_id), *_nobodys(archive, linked)]
 
 
 def ids_of(archive: SqlArchive, customer_id: str, linked: Iterable[str]) -> tuple[list[str], int]:
     """The ids of what ``lives_of`` finds, and how many lives that is."""
     found, count = dict.fromkeys(archive.ids_of(customer_id)), archive.count(customer_id=customer_id)
-    for conversation_id in linked:
-        nobodys = sum(row.customer_id is None for row in archive.lives(conversation_id))
-        if nobodys:
-            found[conversation_id] = None
-            count += nobodys
+    for row in _nobodys(archive, linked):
+        found[row.conversation_id] = None
+        count += 1
     return list(found), count
 
 
 def forget_all(archive: SqlArchive, customer_id: str, linked: Iterable[str]) -> None:
     """Take out of the archive what ``lives_of`` finds."""
-    for conversation_id in linked:
-        for row in archive.lives(conversation_id):
-            if row.customer_id is None:
-                archive.delete_row(conversation_id, row.created_us, row.version)
+    for row in _nobodys(archive, linked):
+        archive.delete_row(row.conversation_id, row.created_us, row.version)
     archive.delete_of(customer_id)
+
+
+def _nobodys(archive: SqlArchive, linked: Iterable[str]) -> Iterator[ArchiveRow]:
+    return (row for one in linked for row in archive.lives(one) if row.customer_id is None)

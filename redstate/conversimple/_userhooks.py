@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("redstate.conversimple")
 
+_FAILED = "%s failed in conversation %r"
+
 HookName = Literal["on_conversation_started", "on_conversation_ended"]
 STARTED: HookName = "on_conversation_started"
 ENDED: HookName = "on_conversation_ended"
@@ -60,7 +62,7 @@ class UserHooks:
 
     async def report(self, name: str, conversation_id: str, error: Exception) -> None:
         """Say in the log and to the error callback that the hook ``name``, or what goes with it, has failed."""
-        logger.error("%s failed in conversation %r", name, conversation_id, exc_info=error)
+        logger.error(_FAILED, name, conversation_id, exc_info=error)
         await self._agent.callback_manager.report(name, error, conversation_id)
 
     async def _call(self, name: str, hook: Hook, conversation_id: str) -> None:
@@ -71,8 +73,9 @@ class UserHooks:
             outcome = hook(conversation_id) if is_async else await asyncio.to_thread(hook, conversation_id)
             if inspect.isawaitable(outcome):
                 await outcome
-        except Exception as error:  # noqa: BLE001 - whatever a user's hook raises is reported
-            await self.report(name, conversation_id, error)
+        except Exception as error:
+            logger.exception(_FAILED, name, conversation_id)
+            await self._agent.callback_manager.report(name, error, conversation_id)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():

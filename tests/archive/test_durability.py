@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Barrier
 
 from archive.rows import row
+from sqlalchemy import Connection
 
 from redstate.archive import SqlArchive
 
@@ -21,9 +22,9 @@ def test_every_connection_has_a_commit_be_on_the_disk_before_it_is_over(tmp_path
             at_once = Barrier(3)
 
             def asked(_: int, archive: SqlArchive = archive, at_once: Barrier = at_once) -> int:
-                def ask(connection: object) -> int:
+                def ask(connection: Connection) -> int:
                     at_once.wait(10)  # so that each has a connection of its own
-                    found: int = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()  # type: ignore[attr-defined]
+                    found: int = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
                     return found
 
                 return archive._connections.run(ask)
