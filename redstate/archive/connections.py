@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -91,7 +92,7 @@ def _engine(url: sql.URL, timeout: float) -> sql.Engine:
     common: dict[str, Any] = {"max_overflow": -1, "hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         engine = sql.create_engine(url, connect_args={"timeout": timeout}, **common)
-        sql.event.listen(engine, "connect", _prepare_sqlite)
+        sql.event.listen(engine, "connect", lambda connection, _: _prepare_sqlite(connection, timeout))
         return engine
     given: dict[str, Any] = {"connect_timeout": math.ceil(timeout), "tcp_user_timeout": math.ceil(timeout * 1000)}
     settings = {name: value for name, value in given.items() if name not in url.query} | {"client_encoding": "utf8"}
@@ -101,12 +102,22 @@ def _engine(url: sql.URL, timeout: float) -> sql.Engine:
     return engine
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    # The mode stays with the file. Setting it needs the file for oneself, so it is done once and not by everybody.
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        connection.execute("PRAGMA journal_mode=WAL")
+def _prepare_sqlite(connection: sqlite3.Connection, timeout: float) -> None:
+    _have_a_log(connection, time.monotonic() + timeout)
     for setting in _SQLITE_SETTINGS:
         connection.execute(setting)
+
+
+def _have_a_log(connection: sqlite3.Connection, deadline: float) -> None:
+    # The mode stays with the file. Setting it needs the file for oneself, so it is done once and not by everybody. Of
+    # two that come at once, SQLite refuses one on the spot, as each would wait for the other: its timeout isn't used.
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
 
 
 def _prepare_postgres(connection: Any, timeout: float) -> None:

@@ -313,6 +313,27 @@ def test_threads_of_two_processes_open_and_share_one_new_file(path: Path) -> Non
         assert all(archive.load(name) == {"turn": 9} for name in names)
 
 
+def test_who_opens_a_new_file_waits_for_another_who_is_about_to_write_it(path: Path) -> None:
+    # SQLite itself does not wait here, whatever its timeout: two that make a file a log would wait for each other.
+    with sqlite3.connect(path, isolation_level=None) as other, ThreadPoolExecutor(1) as threads:
+        other.execute("BEGIN IMMEDIATE")
+        with SqlArchive(path, timeout=60) as archive:
+            opening = threads.submit(archive.open)
+            with pytest.raises(TimeoutError):
+                opening.result(timeout=0.2)
+            other.execute("ROLLBACK")
+            opening.result(timeout=60)
+
+
+def test_who_waits_for_a_new_file_longer_than_its_timeout_says_so(path: Path) -> None:
+    with sqlite3.connect(path, isolation_level=None) as other, SqlArchive(path, timeout=0.2) as archive:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(errors.ArchiveError, match="Another process holds the archive's lock") as caught:
+            archive.open()
+        other.execute("ROLLBACK")
+    assert caught.value.reason == "locked"
+
+
 def test_a_forked_child_has_connections_of_its_own(both: SqlArchive) -> None:
     archive = both
     archive.save("parent", {"a": 1})
