@@ -61,7 +61,7 @@ class SweepSettings:
     merge: str | None = None
     path: str | None = None
     batch: int = 200
-    concurrency: int = 8
+    concurrency: int = 16
     lease: float = 60.0
     poll: float = 0.5
     nice: int | None = None

@@ -68,9 +68,9 @@ class Sweeper:
         store: opened with ``archive=``; its ``idle``, ``tombstone_ttl`` and ``merge`` count. It is not closed.
         batch: how many conversations are taken, and archived in one transaction. The server takes and settles 200 of
             them in a third of a millisecond, for which its other clients wait.
-        concurrency: how many conversations the server is asked for in one go, for which its other clients wait. Beside
-            300 writes/s on two cores their p99 was 1.54 times the one without a sweeper with 8, and 1.65 and 1.81 times
-            with 16, where a tenth more is archived (``python -m bench --only archive``).
+        concurrency: how many conversations are read from the server in one go, for which its other clients wait, and
+            four times as many as it is asked to run a script for, as that takes it four times as long. Beside 300
+            writes/s on two cores TODO
         lease: seconds after which others may take what this one has taken and not seen to.
         poll: seconds between two looks where nothing is due.
 
@@ -82,7 +82,7 @@ class Sweeper:
     """
 
     def __init__(
-        self, store: AsyncStore, *, batch: int = 200, concurrency: int = 8, lease: float = 60.0, poll: float = 0.5
+        self, store: AsyncStore, *, batch: int = 200, concurrency: int = 16, lease: float = 60.0, poll: float = 0.5
     ) -> None:
         if store._ended is None:
             raise ConfigurationError("A sweeper needs a store with an archive", next_step="Open it with archive=...")
@@ -92,7 +92,8 @@ class Sweeper:
         # A thread of its own: calls that begin need not wait until a batch is written.
         self._archive = LoopArchive(ArchiveThread(store._ended.thread.archive, owned=False))
         self._ask = store._record("", ttl_ms=1, timeout=store._settings.timeout).ask
-        self._batch, self._concurrency, self._lease, self._poll = batch, concurrency, lease, poll
+        self._batch, self._lease, self._poll = batch, lease, poll
+        self._reads, self._scripts, self._merges = concurrency, max(1, concurrency // 4), max(1, concurrency // 2)
         self._stopping = asyncio.Event()
         self.figures = SweepFigures()
 
@@ -165,48 +166,53 @@ class Sweeper:
             await self._ask(due.settle(self._prefix, claimed, words))
 
     async def _look_at_all(self, batch: Batch) -> None:
-        idle = self._settings.longest_idle
         for conversation_id in batch.claimed.conversations:
             if not _keys.is_id(conversation_id):
                 self._corrupt(batch, conversation_id, InvalidId("The index holds what can name no conversation"))
-        for some in self._portions([one for one in batch.claimed.conversations if one not in batch.words]):
-            keys = [self._key(one) for one in some]
-            calls: list[Query[Any]] = [lifetime.collect(key, idle) for key in keys]
-            calls += [record_calls.fields(key) for key in keys]
-            replies = await self._ask_all(calls)
-            looks, read = replies[: len(some)], replies[len(some) :]
-            # A server that does not know the script yet has read them before it was run.
-            early = [
-                place for place, (look, fields) in enumerate(zip(looks, read, strict=True)) if _is_torn(look, fields)
+        for some in _portions([one for one in batch.claimed.conversations if one not in batch.words], self._reads):
+            self.figures.looked_at += len(some)
+            # Nearly all that is due has ended, which shows in what was read; only of the others a script, which takes
+            # as long as reading does, has to tell what is due, and to end what is abandoned.
+            others = await self._take_ended(batch, some)
+            closed = [
+                one for part in _portions(others, self._scripts) for one in await self._ask_what_is_due(batch, part)
             ]
-            if early:
-                again = await self._ask_all([record_calls.fields(keys[place]) for place in early])
-                for place, fields in zip(early, again, strict=True):
-                    read[place] = fields
-            # At once, and not when all have been read: meanwhile the server is asked for the other lane.
-            for conversation_id, look, fields in zip(some, looks, read, strict=True):
-                self._judge(batch, conversation_id, look, fields)
-
-    def _judge(
-        self, batch: Batch, conversation_id: str, look: Look | DataError, fields: dict[bytes, bytes] | DataError
-    ) -> None:
-        self.figures.looked_at += 1
-        if isinstance(look, DataError) or isinstance(fields, DataError):
-            broken = look if isinstance(look, DataError) else fields
-            assert isinstance(broken, DataError)
-            self._corrupt(batch, conversation_id, broken)
-            return
-        if look.verdict == "take":
-            look = Look("take", look.when, fields)
-            if lifetime.is_ended(fields):
-                self._take(batch, conversation_id, fields)
-            else:
-                # It was resumed or erased in between.
+            # What is open again was resumed in between.
+            for conversation_id in await self._take_ended(batch, closed):
                 batch.words[conversation_id] = batch.at_once
-        elif look.verdict in ("later", "gone"):
-            batch.words[conversation_id] = str(look.when) if look.verdict == "later" else DONE
-        if look.verdict == "erased" or b"D" in look.fields:
-            batch.purges[conversation_id] = look
+
+    async def _take_ended(self, batch: Batch, conversations: Sequence[str]) -> list[str]:
+        """Read conversations, and take those that have ended. Returns the others."""
+        if not conversations:
+            return []
+        replies = await self._ask_all([record_calls.fields(self._key(one)) for one in conversations])
+        others = []
+        for conversation_id, fields in zip(conversations, replies, strict=True):
+            if isinstance(fields, DataError):
+                self._corrupt(batch, conversation_id, fields)
+            elif not lifetime.is_ended(fields):
+                others.append(conversation_id)
+            else:
+                self._take(batch, conversation_id, fields)
+                if b"D" in fields:
+                    batch.purges[conversation_id] = Look("take", batch.claimed_us, fields)
+        return others
+
+    async def _ask_what_is_due(self, batch: Batch, conversations: Sequence[str]) -> list[str]:
+        """Note what is due of conversations. Returns those to be taken, which have ended now."""
+        idle, closed = self._settings.longest_idle, []
+        looks = await self._ask_all([lifetime.collect(self._key(one), idle) for one in conversations])
+        for conversation_id, look in zip(conversations, looks, strict=True):
+            if isinstance(look, DataError):
+                self._corrupt(batch, conversation_id, look)
+            elif look.verdict == "take":
+                closed.append(conversation_id)
+            else:
+                if look.verdict in ("later", "gone"):
+                    batch.words[conversation_id] = str(look.when) if look.verdict == "later" else DONE
+                if look.verdict == "erased" or b"D" in look.fields:
+                    batch.purges[conversation_id] = look
+        return closed
 
     def _take(self, batch: Batch, conversation_id: str, fields: dict[bytes, bytes]) -> None:
         key = self._key(conversation_id)
@@ -261,7 +267,7 @@ class Sweeper:
         if rows:
             await self._archive.run(lambda archive: self._put(archive, rows, batch.until))
         window = self._settings.tombstone_ttl
-        for some in self._portions(rows):
+        for some in _portions(rows, self._scripts):
             calls = [lifetime.archived(self._key(row.conversation_id), row.version, window) for row in some]
             for row, removed in zip(some, await self._ask_all(calls), strict=True):
                 if removed is True:
@@ -316,15 +322,10 @@ class Sweeper:
             raise ArchiveError("A batch took longer than half its lease, and begins anew", path="", reason="late")
         archive.put(rows)
 
-    def _portions(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
-        """So many at a time as there may be calls under way."""
-        for first in range(0, len(items), self._concurrency):
-            yield items[first : first + self._concurrency]
-
     async def _ask_all(self, calls: list[Query[Any]]) -> list[Any]:
         """The results of calls, sent in one go; of one whose record cannot be read, the error.
 
-        Those of a script are all of the first one's, and come first.
+        If they run a script, all run that of the first.
         """
         timeout = self._settings.timeout
         try:
@@ -343,7 +344,7 @@ class Sweeper:
             for item in remaining:
                 await work(item)
 
-        tasks = [asyncio.create_task(some()) for _ in range(min(self._concurrency, len(items)))]
+        tasks = [asyncio.create_task(some()) for _ in range(min(self._merges, len(items)))]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -361,11 +362,9 @@ class Sweeper:
             return
 
 
-def _is_torn(look: Look | DataError, fields: dict[bytes, bytes] | DataError) -> bool:
-    """Whether a conversation is to be taken, and what was read of it is not of an ended one."""
-    if isinstance(look, DataError) or isinstance(fields, DataError):
-        return False
-    return look.verdict == "take" and not lifetime.is_ended(fields)
+def _portions(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]
 
 
 def _result(call: Query[Any], reply: Any) -> Any:

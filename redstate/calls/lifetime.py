@@ -157,7 +157,8 @@ def ended_at(key: str) -> Query[int | None]:
 def is_ended(fields: Mapping[bytes, bytes]) -> bool:
     """Whether a record is an ended conversation's that has not left."""
     version, fence = fields.get(b"v"), fields.get(b"f", b"")
-    return b"x" in fields and fence.startswith(b"~") and version != fields.get(b"d")
+    closed = len(fence) == 17 and fence[:1] == b"~" and fence[1:].isdigit()
+    return closed and b"x" in fields and version not in (None, fields.get(b"d"))
 
 
 Verdict = Literal["take", "later", "gone", "erased", "deleted"]
@@ -168,11 +169,10 @@ class Look:
     """What is due of a conversation.
 
     Attributes:
-        verdict: "take": its fields are for the archive; "later": look again then; "gone": there is nothing of it;
+        verdict: "take": its record is for the archive; "later": look again then; "gone": there is nothing of it;
             "erased", "deleted": nothing of it may be left in the archive.
         when: microseconds of the server's clock: of "later", when to look again; else, when it was looked at.
-        fields: what ``purge_of`` needs; of "take", the whole record, which is asked for in the same go: a script takes
-            five times as long to hand it out.
+        fields: what ``purge_of`` needs.
     """
 
     verdict: Verdict

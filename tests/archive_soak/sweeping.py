@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from archive_soak.plan import IDLE, LEASE, PREFIX, TIMEOUT, TOMBSTONE, merge
+from sweeper_steps import READ, step_of
 
 from redstate import AsyncStore
 from redstate._call import Query
@@ -22,7 +23,18 @@ FAILPOINT = "REDSTATE_SOAK_FAILPOINT"
 """The variable that names the step, and how often it is passed before: "committed 3"."""
 
 _SOON: dict[str, Any] = {"lease": LEASE, "poll": 0.1}
-STEPS = ("claimed", "collecting", "merging", "merged", "writing", "committed", "deleting", "settling", "settled")
+STEPS = (
+    "claimed",
+    "reading",
+    "collecting",
+    "merging",
+    "merged",
+    "writing",
+    "committed",
+    "deleting",
+    "settling",
+    "settled",
+)
 
 
 class Failpoint:
@@ -77,7 +89,7 @@ class FailingSweeper(Sweeper):
         real: Callable[[Query[Any]], Coroutine[Any, Any, Any]] = self._ask
 
         async def ask(call: Query[Any]) -> Any:
-            name = call.script.name if call.script is not None else ""
+            name = step_of(call)
             if name == "due_settle":
                 failpoint.reach("settling")
             reply = await real(call)
@@ -98,8 +110,8 @@ class FailingSweeper(Sweeper):
 
     async def _ask_all(self, calls: list[Query[Any]]) -> list[Any]:
         results = await super()._ask_all(calls)
-        script = calls[0].script
-        self._failpoint.reach("collecting" if script and script.name == "conversation_collect" else "deleting")
+        steps = {READ: "reading", "conversation_collect": "collecting", "conversation_archived": "deleting"}
+        self._failpoint.reach(steps[step_of(*calls)])
         return results
 
 

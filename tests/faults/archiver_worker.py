@@ -1,7 +1,7 @@
 """An archiver that kills itself with SIGKILL at a step of the way: argv is URL, prefix, archive, step.
 
-It says "begun" before it begins. A step is the name of a script, or "commit": it dies when the first call of that
-script, or the commit, is through; with a plus in front just before.
+It says "begun" before it begins. A step is the name of a script or a command, or "commit": it dies when the first such
+call, or the commit, is through; with a plus in front just before. What is silent for a tenth of a second is abandoned.
 """
 
 import asyncio
@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 from typing import Any
+
+from sweeper_steps import step_of
 
 from redstate import AsyncStore
 from redstate._call import Query
@@ -44,19 +46,19 @@ async def main() -> None:
     archive = Mortal(path)
     archive.step = step
     archive.open()
-    async with AsyncStore.from_url(url, key_prefix=prefix, archive=archive, tombstone_ttl=1.0) as store:
-        sweeper = Sweeper(store, batch=20, lease=1.0)
+    async with AsyncStore.from_url(url, key_prefix=prefix, archive=archive, tombstone_ttl=0.3, idle=0.1) as store:
+        sweeper = Sweeper(store, batch=20, lease=0.6)
         ask, ask_all = sweeper._ask, sweeper._ask_all
 
         async def mortal(call: Query[Any]) -> Any:
-            name = "" if call.script is None else call.script.name
+            name = step_of(call)
             die_at(f"+{name}", step)
             reply = await ask(call)
             die_at(name, step)
             return reply
 
         async def all_mortal(calls: list[Query[Any]]) -> list[Any]:
-            name = next((call.script.name for call in calls if call.script is not None), "")
+            name = step_of(*calls)
             die_at(f"+{name}", step)
             replies = await ask_all(calls)
             die_at(name, step)

@@ -17,12 +17,13 @@ import redis
 import servers
 from archive.postgres import Postgres
 from faults.archiver_worker import rows
+from sweeper_steps import READ
 
 from redstate import AsyncStore, Store, errors
 from redstate.archive.sweeper import Sweeper
 
-WORKER = Path(__file__).with_name("archiver_worker.py")
-STEPS = ["due_claim", "conversation_collect", "commit", "conversation_archived", "due_settle"]
+TESTS = Path(__file__).parents[1]
+STEPS = ["due_claim", READ, "conversation_collect", "commit", "conversation_archived", "due_settle"]
 
 
 @pytest.fixture
@@ -43,19 +44,27 @@ def keys(url: str, prefix: str) -> Iterator[Callable[[], set[str]]]:
         yield lambda: {key.decode() for key in client.scan_iter(f"{prefix}:*", count=10_000) if b"{cust:" not in key}
 
 
+def archiver(url: str, prefix: str, path: str, step: str) -> subprocess.Popen[str]:
+    """A process that archives until that step, and dies there."""
+    command = [sys.executable, "-m", "faults.archiver_worker", url, prefix, path, step]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=TESTS)
+
+
 def sweep(url: str, prefix: str, archive: str, **options: Any) -> int:
     """See to all that is due."""
 
     async def swept() -> int:
-        async with AsyncStore.from_url(url, key_prefix=prefix, archive=archive, tombstone_ttl=1.0, **options) as store:
+        async with AsyncStore.from_url(url, key_prefix=prefix, archive=archive, tombstone_ttl=0.5, **options) as store:
             return await Sweeper(store).sweep()
 
     return asyncio.run(swept())
 
 
-def nothing_left(url: str, prefix: str, path: str, keys: Callable[[], set[str]]) -> None:
+def nothing_left(url: str, prefix: str, path: str, keys: Callable[[], set[str]], **options: Any) -> None:
     """Sweep until neither a record nor an entry of the index is there."""
-    servers.wait_until(lambda: sweep(url, prefix, path) >= 0 and not keys(), "everything has left", timeout=20.0)
+    servers.wait_until(
+        lambda: sweep(url, prefix, path, **options) >= 0 and not keys(), "everything has left", timeout=20.0
+    )
 
 
 # 32 A crash on the way
@@ -66,17 +75,17 @@ def test_an_archiver_that_is_killed_at_any_step_leaves_everything_to_the_next(
     url: str, prefix: str, path: str, store: Store, keys: Callable[[], set[str]], step: str
 ) -> None:
     versions = {}
-    for number in range(30):
-        conversation = store.conversation(f"c{number}", customer_id=f"cust{number % 3}")
-        conversation.state.update(number=number, items=[number])
-        conversation.state.increment("turns")
-        versions[conversation.id] = conversation.version()
-        assert conversation.end()
-    command = [sys.executable, str(WORKER), url, prefix, path, step]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with Store.from_url(url, key_prefix=prefix, archive=path, idle=0.1) as callers:
+        for number in range(30):
+            conversation = callers.conversation(f"c{number}", customer_id=f"cust{number % 3}")
+            conversation.state.update(number=number, items=[number])
+            conversation.state.increment("turns")
+            versions[conversation.id] = conversation.version()
+            assert number % 3 == 0 or conversation.end()  # every third caller hangs up
+    with archiver(url, prefix, path, step) as process:
         assert process.stdout is not None and process.stdout.readline() == "begun\n"
         assert process.wait(20) == -9
-    nothing_left(url, prefix, path, keys)
+    nothing_left(url, prefix, path, keys, idle=0.1)
     found = rows(path)
     assert {row.conversation_id: row.version for row in found} == versions
     assert len(found) == 30
@@ -92,9 +101,7 @@ def test_an_archiver_that_is_killed_after_it_wrote_does_not_take_away_what_came_
     conversation = store.conversation("c1")
     conversation.state.set("n", 1)
     conversation.end()
-    with subprocess.Popen(
-        [sys.executable, str(WORKER), url, prefix, path, "commit"], stdout=subprocess.PIPE
-    ) as process:
+    with archiver(url, prefix, path, "commit") as process:
         assert process.wait(20) == -9
     assert [row.reason for row in rows(path)] == ["ended"]
     assert conversation.resume()

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lifetime.lives import Lives
+from servers import wait_until
+from sweeper_steps import READ, step_of
 
 from redstate import AsyncStore, errors
 from redstate._call import Query
@@ -19,7 +21,7 @@ from redstate.archive.interface import ArchiveRow
 from redstate.archive.sql import SqlArchive
 from redstate.archive.sweeper import Sweeper
 
-STEPS = ["+due_claim", "due_claim", "conversation_collect", "+put", "put", "conversation_archived", "due_settle"]
+STEPS = ["+due_claim", "due_claim", READ, "+put", "put", "conversation_archived", "due_settle"]
 Act = Callable[[], Awaitable[object]]
 
 
@@ -37,14 +39,14 @@ class Interrupted(Sweeper):
                 await act()
 
         async def asked(call: Query[Any]) -> Any:
-            name = "" if call.script is None else call.script.name
+            name = step_of(call)
             await at(f"+{name}")
             reply = await ask(call)
             await at(name)
             return reply
 
         async def all_asked(calls: list[Query[Any]]) -> list[Any]:
-            name = next((call.script.name for call in calls if call.script is not None), "")
+            name = step_of(*calls)
             await at(f"+{name}")
             replies = await ask_all(calls)
             await at(name)
@@ -159,6 +161,64 @@ def test_another_archiver_between_two_steps_does_no_harm(lives: Lives, step: str
     version = asyncio.run(scenario())
     lives.nothing_left()
     assert [row.version for row in lives.rows()] == [version]
+
+
+async def silent(lives: Lives, store: AsyncStore, idle: float) -> None:
+    """A conversation that nobody has ended, and that is due as it was silent for so long."""
+    version = await store.conversation("c1", customer_id="cust").state.update(a=1, items=[1])
+    lives.raw.zadd(next(iter(lives.raw.scan_iter(f"{lives.prefix}:{{due:*"))), {"c1": 1})
+
+    def idle_for() -> float:
+        seconds, us = lives.raw.time()
+        return seconds + (us - version) / 1_000_000
+
+    wait_until(lambda: idle_for() > idle, "the idle time is over")
+
+
+CLOSING = [READ, "+conversation_collect", "conversation_collect"]
+
+
+@pytest.mark.parametrize("step", CLOSING)
+def test_who_goes_on_while_a_conversation_is_found_to_be_abandoned_loses_nothing(lives: Lives, step: str) -> None:
+    async def scenario() -> int:
+        async with opened(lives, idle=0.5) as store, opened(lives) as other:
+            await silent(lives, other, 0.5)
+            conversation = other.conversation("c1")
+
+            async def goes_on() -> None:
+                assert await conversation.resume()
+                await conversation.state.increment("a")
+
+            assert await Interrupted(store, step, goes_on).sweep() == 0
+            assert await conversation.state.all(fresh=True) == {"a": 2, "items": [1]}
+            assert list(lives.index()) == ["c1"]
+            version = await conversation.version()
+            assert await conversation.end()
+            return version
+
+    version = asyncio.run(scenario())
+    lives.nothing_left()
+    assert [(row.version, row.reason) for row in lives.rows()] == [(version, "ended")]
+
+
+@pytest.mark.parametrize("step", CLOSING)
+@pytest.mark.parametrize("how", ["delete", "erase", "end"])
+def test_what_is_done_while_a_conversation_is_found_to_be_abandoned_holds(lives: Lives, step: str, how: str) -> None:
+    async def scenario() -> None:
+        async with opened(lives, idle=0.5) as store, opened(lives) as other:
+            await silent(lives, other, 0.5)
+
+            async def act() -> None:
+                conversation, customer = other.conversation("c1"), other.customer("cust")
+                await {"delete": conversation.delete, "erase": customer.erase, "end": conversation.end}[how]()
+
+            await Interrupted(store, step, act).sweep()
+            await Sweeper(store).sweep()
+
+    asyncio.run(scenario())
+    expected = "abandoned" if step == "conversation_collect" else "ended"
+    assert [row.reason for row in lives.rows()] == ([expected] if how == "end" else [])
+    assert not any(name[:1] == b"s" for name in lives.record("c1"))
 
 
 def test_a_server_that_has_forgotten_its_scripts_is_swept_at_once(lives: Lives) -> None:
