@@ -8,8 +8,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := embedded,conversimple,cli
-# Two workers: the tests wait for servers more than they compute.
-WORKERS ?= 2
+# Three workers, also on two cores: the tests wait for servers and processes for a third of their time.
+WORKERS ?= 3
 
 .PHONY: demo test lint bench chaos sync clean
 .DEFAULT_GOAL := test
@@ -42,7 +42,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/redstate demo $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
