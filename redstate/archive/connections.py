@@ -114,6 +114,7 @@ def _have_a_log(connection: sqlite3.Connection, deadline: float) -> None:
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
             connection.execute("PRAGMA journal_mode=WAL")
+            return  # where a file can have no log, such as without locks, it goes without one
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise

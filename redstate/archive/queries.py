@@ -89,8 +89,7 @@ class Put(NamedTuple):
     SQLite's driver lets go of the interpreter for each statement, and has it back when the event loop's thread has done
     what it is at; so rows go together in statements of 50, which took a quarter of the process's time away.
     PostgreSQL on a Unix socket takes 16,000 rows/s one by one. They go ten at a time: else its process, where it shares
-    processors with those who serve callers, makes no way for them before all are written. The p99 of 300 writes/s
-    beside a sweeper was 1.1 to 1.5 times the one alone, and not 2.6 times, and as much was archived.
+    processors with those who serve callers, makes no way for them before all are written. (ARCHITECTURE has figures.)
 
     Attributes:
         one: the statement for one row.
@@ -110,7 +109,7 @@ class Put(NamedTuple):
             for start in range(0, first, _TOGETHER):
                 together = tuple(chain.from_iterable(values[start : start + _TOGETHER]))
                 connection.exec_driver_sql(self.together, together)
-        for start in range(first, len(values), _PORTION):
+        for start in range(first, len(values), _PORTION):  # of SQLite the rest, which is too few for that
             connection.exec_driver_sql(self.one, values[start : start + _PORTION])
 
 

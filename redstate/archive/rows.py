@@ -46,13 +46,15 @@ def row_of(codec: Codec, conversation_id: str, key: str, fields: Mapping[bytes, 
     """
     snapshot = snapshot_of(key, fields)
     ended, _, reason = fields.get(b"x", b"").partition(b" ")
-    begun, used = fields.get(b"b", fields[b"v"]), max(fields.get(b"n", b""), fields[b"v"])
+    begun, used = fields.get(b"b", fields[b"v"]), fields.get(b"n", fields[b"v"])
+    if len(used) != 16:
+        raise corrupt_field(key, "n")
     return ArchiveRow(
         conversation_id=conversation_id,
         created_us=_number(key, "b", begun),
         customer_id=customer_of(codec, key, fields.get(b"g"), fields.get(b"scustomer_id")),
         version=snapshot.version,
-        updated_us=_number(key, "n", used),
+        updated_us=max(_number(key, "n", used), _number(key, "v", fields[b"v"])),
         ended_us=_number(key, "x", ended) if ended else None,
         reason=reason.decode("ascii", "replace"),
         schema_version=_number(key, "y", fields[b"y"]) if b"y" in fields else None,

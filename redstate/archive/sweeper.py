@@ -68,10 +68,9 @@ class Sweeper:
         store: opened with ``archive=``; its ``idle``, ``tombstone_ttl`` and ``merge`` count. It is not closed.
         batch: how many conversations are taken, and archived in one transaction. The server takes and settles 200 of
             them in a third of a millisecond, for which its other clients wait.
-        concurrency: how many conversations are read from the server in one go, for which its other clients wait, and
-            four times as many as it is asked to run a script for, as that takes it four times as long. Beside 300
-            writes/s on two cores their p99 was 1.3 to 1.5 times the one without a sweeper
-            (``python -m bench --only archive``).
+        concurrency: how many conversations are read from the server in one go, for which its other clients wait; half
+            as many are merged into profiles side by side. A quarter goes for scripts: taking a record out takes four
+            times as long as reading it. ARCHITECTURE has what was measured (``python -m bench --only archive``).
         lease: seconds after which others may take what this one has taken and not seen to.
         poll: seconds between two looks where nothing is due.
 
@@ -173,11 +172,10 @@ class Sweeper:
         for some in _portions([one for one in batch.claimed.conversations if one not in batch.words], self._reads):
             self.figures.looked_at += len(some)
             # Nearly all that is due has ended, which shows in what was read; only of the others a script, which takes
-            # as long as reading does, has to tell what is due, and to end what is abandoned.
-            others = await self._take_ended(batch, some)
-            closed = [
-                one for part in _portions(others, self._scripts) for one in await self._ask_what_is_due(batch, part)
-            ]
+            # longer than reading does, has to tell what is due, and to end what is abandoned.
+            closed: list[str] = []
+            for others in _portions(await self._take_ended(batch, some), self._scripts):
+                closed += await self._ask_what_is_due(batch, others)
             # What is open again was resumed in between.
             for conversation_id in await self._take_ended(batch, closed):
                 batch.words[conversation_id] = batch.at_once

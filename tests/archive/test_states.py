@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -328,10 +329,19 @@ def test_who_opens_a_new_file_waits_for_another_who_is_about_to_write_it(path: P
 def test_who_waits_for_a_new_file_longer_than_its_timeout_says_so(path: Path) -> None:
     with sqlite3.connect(path, isolation_level=None) as other, SqlArchive(path, timeout=0.2) as archive:
         other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
         with pytest.raises(errors.ArchiveError, match="Another process holds the archive's lock") as caught:
             archive.open()
+        assert time.monotonic() - began >= 0.2
         other.execute("ROLLBACK")
     assert caught.value.reason == "locked"
+
+
+@pytest.mark.parametrize("options", ["nolock=1", "vfs=unix-none"])
+def test_a_file_that_can_have_no_log_is_used_without_one(path: Path, options: str) -> None:
+    with SqlArchive(f"sqlite:///file:{path}?uri=true&{options}", timeout=0.2) as archive:
+        archive.save("c1", {"a": 1})
+        assert archive.load("c1") == {"a": 1}
 
 
 def test_a_forked_child_has_connections_of_its_own(both: SqlArchive) -> None:

@@ -1,7 +1,7 @@
 """An archiver that kills itself with SIGKILL at a step of the way: argv is URL, prefix, archive, step.
 
 It says "begun" before it begins. A step is the name of a script or a command, or "commit": it dies when the first such
-call, or the commit, is through; with a plus in front just before. What is silent for a tenth of a second is abandoned.
+call, or the commit, is through; with a plus in front just before. What is silent for 0.3 s is abandoned.
 """
 
 import asyncio
@@ -46,8 +46,8 @@ async def main() -> None:
     archive = Mortal(path)
     archive.step = step
     archive.open()
-    async with AsyncStore.from_url(url, key_prefix=prefix, archive=archive, tombstone_ttl=0.3, idle=0.1) as store:
-        sweeper = Sweeper(store, batch=20, lease=0.6)
+    async with AsyncStore.from_url(url, key_prefix=prefix, archive=archive, tombstone_ttl=0.3, idle=0.3) as store:
+        sweeper = Sweeper(store, batch=20, lease=1.0)
         ask, ask_all = sweeper._ask, sweeper._ask_all
 
         async def mortal(call: Query[Any]) -> Any:

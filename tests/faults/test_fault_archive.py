@@ -75,7 +75,7 @@ def test_an_archiver_that_is_killed_at_any_step_leaves_everything_to_the_next(
     url: str, prefix: str, path: str, store: Store, keys: Callable[[], set[str]], step: str
 ) -> None:
     versions = {}
-    with Store.from_url(url, key_prefix=prefix, archive=path, idle=0.1) as callers:
+    with Store.from_url(url, key_prefix=prefix, archive=path, idle=0.3) as callers:
         for number in range(30):
             conversation = callers.conversation(f"c{number}", customer_id=f"cust{number % 3}")
             conversation.state.update(number=number, items=[number])
@@ -85,7 +85,7 @@ def test_an_archiver_that_is_killed_at_any_step_leaves_everything_to_the_next(
     with archiver(url, prefix, path, step) as process:
         assert process.stdout is not None and process.stdout.readline() == "begun\n"
         assert process.wait(20) == -9
-    nothing_left(url, prefix, path, keys, idle=0.1)
+    nothing_left(url, prefix, path, keys, idle=0.3)
     found = rows(path)
     assert {row.conversation_id: row.version for row in found} == versions
     assert len(found) == 30

@@ -181,8 +181,8 @@ CLOSING = [READ, "+conversation_collect", "conversation_collect"]
 @pytest.mark.parametrize("step", CLOSING)
 def test_who_goes_on_while_a_conversation_is_found_to_be_abandoned_loses_nothing(lives: Lives, step: str) -> None:
     async def scenario() -> int:
-        async with opened(lives, idle=0.5) as store, opened(lives) as other:
-            await silent(lives, other, 0.5)
+        async with opened(lives, idle=2.0) as store, opened(lives) as other:
+            await silent(lives, other, 2.0)
             conversation = other.conversation("c1")
 
             async def goes_on() -> None:
@@ -205,8 +205,8 @@ def test_who_goes_on_while_a_conversation_is_found_to_be_abandoned_loses_nothing
 @pytest.mark.parametrize("how", ["delete", "erase", "end"])
 def test_what_is_done_while_a_conversation_is_found_to_be_abandoned_holds(lives: Lives, step: str, how: str) -> None:
     async def scenario() -> None:
-        async with opened(lives, idle=0.5) as store, opened(lives) as other:
-            await silent(lives, other, 0.5)
+        async with opened(lives, idle=2.0) as store, opened(lives) as other:
+            await silent(lives, other, 2.0)
 
             async def act() -> None:
                 conversation, customer = other.conversation("c1"), other.customer("cust")
