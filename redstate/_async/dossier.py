@@ -115,8 +115,8 @@ class AsyncDossier:
         linked = dict.fromkeys(link.id for link in links)
         for conversation_id in linked:
             key = _keys.conversation_key(self._prefix, conversation_id)
-            # Of what has left there is nothing here to erase.
-            if await self._record.ask(lifetime.present(key)) and await self._may_be_ours(key):
+            # Of what has left there is nothing here to erase; of what was deleted its tool calls may be.
+            if await self._record.ask(lifetime.remains(key)) and await self._may_be_ours(key):
                 yield conversation_id, key
         for part in range(_keys.DUE_PARTS if self._store._life is not None else 0):
             for conversation_id in await self._record.ask(due.all_in(self._prefix, part)):

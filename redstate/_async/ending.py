@@ -257,7 +257,7 @@ async def merge_leniently(
     """
     if merge is not None:
         try:
-            await customer._merge_span(conversation_id, span, carried(ended, merge))
+            await customer._merge_span(conversation_id, span, carried(ended, _set_apart(merge)))
             return
         except (StoreError, DataError, Rejected, OutcomeUnknown):
             raise
@@ -265,10 +265,24 @@ async def merge_leniently(
             logger.error(
                 "merge failed for conversation %r with %s; the profile gets no more than its end",
                 conversation_id,
-                type(error).__name__,
+                type(error.__cause__ or error).__name__,
                 exc_info=logger.isEnabledFor(logging.DEBUG),
             )
     await customer._merge_span(conversation_id, span, None)
+
+
+class _MergeFailed(Exception):
+    """The store's function raised; its cause is what. That may be an error of redstate too, of a store of its own."""
+
+
+def _set_apart(merge: Merge) -> Merge:
+    def guarded(ended: EndedConversation, profile: dict[str, Any]) -> Any:
+        try:
+            return merge(ended, profile)
+        except Exception as error:
+            raise _MergeFailed from error
+
+    return guarded
 
 
 def carried(ended: EndedConversation | None, merge: Merge | None) -> Carry | None:

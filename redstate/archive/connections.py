@@ -124,5 +124,7 @@ def _have_a_log(connection: sqlite3.Connection, deadline: float) -> None:
 def _prepare_postgres(connection: Any, timeout: float) -> None:
     # By SET and not as options of the connection, which poolers refuse.
     connection.execute(f"SET statement_timeout = {math.ceil(timeout * 1000)}")
+    # Who stands still in a transaction must not come with it when others take what it writes for gone.
+    connection.execute(f"SET idle_in_transaction_session_timeout = {math.ceil(timeout * 1000)}")
     connection.execute("SET timezone = 'UTC'")
     connection.commit()

@@ -32,6 +32,7 @@ _POSTGRES = {
     "3D": _UNOPENABLE,
     "3F": _UNOPENABLE,
     "42501": ("permission", "The archive's user may not do that in the database"),
+    "25P03": ("timeout", "The archive's database ended a transaction in which nothing came for too long"),
     "25006": ("read-only", "The archive's database cannot be written now"),
     "40": _LOCKED,  # deadlocks and conflicts of transactions
     "55P03": _LOCKED,

@@ -6,7 +6,7 @@ import builtins
 import contextlib
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from operator import attrgetter
@@ -91,7 +91,7 @@ class SqlArchive:
 
     # Rows ------------------------------------------------------------------------------------------------------------
 
-    def put(self, rows: Sequence[ArchiveRow]) -> None:
+    def put(self, rows: Sequence[ArchiveRow], confirm: Callable[[], None] = lambda: None) -> None:
         """Write rows, all or none. A row that is there already is replaced by a higher version of it only.
 
         So writing the same rows again changes nothing, whoever does it, and in whatever order versions come.
@@ -99,6 +99,7 @@ class SqlArchive:
         Args:
             rows: any number; several versions of the same life are fine. Where ``customer_id`` is None, whose it was
                 stays.
+            confirm: called before the commit; if it raises, nothing is written.
 
         Raises:
             InvalidId: an id is empty, too long or no text.
@@ -110,7 +111,12 @@ class SqlArchive:
             return
         # In one order for everybody, so that two who write the same rows never wait for each other in a circle.
         ordered = sorted(rows, key=_KEY_ORDER)
-        self._connections.run(lambda connection: self._put.run(connection, ordered))
+
+        def work(connection: sql.Connection) -> None:
+            self._put.run(connection, ordered)
+            confirm()
+
+        self._connections.run(work)
 
     def find(self, conversation_id: str) -> ArchiveRow | None:
         """The latest life of a conversation; None where there is none."""

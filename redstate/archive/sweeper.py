@@ -240,6 +240,7 @@ class Sweeper:
     async def _merge(self, batch: Batch, owed: tuple[ArchiveRow, Span]) -> None:
         """Put into a customer's profile what whoever ended the conversation has not."""
         row, span = owed
+        _check_in_time(batch.until)
         try:
             await self._merge_one(row, span)
         except TooLarge as error:
@@ -265,8 +266,11 @@ class Sweeper:
         rows = list(batch.rows.values())
         if rows:
             await self._archive.run(lambda archive: self._put(archive, rows, batch.until))
+        # What was deleted before a new life that leaves now: once it has left, nothing here tells of that.
+        for conversation_id in [one for one, look in batch.purges.items() if look.verdict == "take"]:
+            await self._purge(batch, conversation_id, batch.purges.pop(conversation_id))
         window = self._settings.tombstone_ttl
-        for some in _portions(rows, self._scripts):
+        for some in _portions([row for row in rows if row.conversation_id not in batch.words], self._scripts):
             calls = [lifetime.archived(self._key(row.conversation_id), row.version, window) for row in some]
             for row, removed in zip(some, await self._ask_all(calls), strict=True):
                 if removed is True:
@@ -316,10 +320,8 @@ class Sweeper:
         batch.words[conversation_id] = str(word) if word else DONE
 
     def _put(self, archive: SqlArchive, rows: list[ArchiveRow], until: float) -> None:
-        # Whoever stood still may come with what was erased long since.
-        if time.monotonic() > until:
-            raise ArchiveError("A batch took longer than half its lease, and begins anew", path="", reason="late")
-        archive.put(rows)
+        _check_in_time(until)
+        archive.put(rows, lambda: _check_in_time(until))
 
     async def _ask_all(self, calls: list[Query[Any]]) -> list[Any]:
         """The results of calls, sent in one go; of one whose record cannot be read, the error.
@@ -359,6 +361,12 @@ class Sweeper:
                 await self._stopping.wait()
         except TimeoutError:
             return
+
+
+def _check_in_time(until: float) -> None:
+    """Whoever stood still may come with what was erased long since."""
+    if time.monotonic() > until:
+        raise ArchiveError("A batch took longer than half its lease, and begins anew", path="", reason="late")
 
 
 def _portions(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -144,6 +144,16 @@ def present(key: str) -> Query[bool]:
     return Query(key, ("HMGET", key, _keys.VERSION, _keys.DELETED, _keys.BEGUN), parse, _keys.VERSION)
 
 
+def remains(key: str) -> Query[bool]:
+    """Whether there is anything of a conversation but the tombstone that archiving or erasing leaves."""
+
+    def parse(reply: list[bytes | None]) -> bool:
+        version, deleted, fence = reply
+        return version is not None and not (version == deleted and (fence or b"").startswith(b"~"))
+
+    return Query(key, ("HMGET", key, _keys.VERSION, _keys.DELETED, _keys.FENCE), parse, _keys.VERSION)
+
+
 def ended_at(key: str) -> Query[int | None]:
     """When a conversation has ended, in microseconds; None where it has not, or has left for the archive."""
 

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from archive.postgres import Postgres
 from archive.rows import row
+from servers import wait_until
 
 from redstate import errors
 from redstate.archive import SqlArchive
@@ -102,6 +103,21 @@ def test_who_waits_too_long_for_a_lock_is_told(postgres: Postgres) -> None:
             other.rollback()
         archive.put([row("c1", 2)])
         assert (archive.find("c1"), archive.holds("c2")) == (row("c1", 2), False)
+
+
+def test_who_stands_still_in_a_transaction_writes_nothing_any_more(postgres: Postgres) -> None:
+    target = postgres.new_database()
+    with SqlArchive(target, timeout=0.2) as archive, psycopg.connect(target, autocommit=True) as other:
+        archive.open()
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+        def stand_still() -> None:
+            wait_until(lambda: other.execute(others).fetchone() == (0,), "its connection is gone")
+
+        assert refused(lambda: archive.put([row("c1")], stand_still)) in ("timeout", "unreachable")
+        assert not archive.holds("c1")
+        archive.put([row("c1")])
+        assert archive.holds("c1")
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])

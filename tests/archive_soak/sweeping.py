@@ -70,10 +70,10 @@ class _FailingArchive:
         self._archive = archive
         self._failpoint = failpoint
 
-    def put(self, rows: list[Any]) -> None:
+    def put(self, rows: list[Any], *confirm: Any) -> None:
         if self._failpoint.passed("writing"):
             threading.Timer(random.SystemRandom().uniform(0.0, 0.004), die).start()
-        self._archive.put(rows)
+        self._archive.put(rows, *confirm)
         self._failpoint.reach("committed")
 
     def __getattr__(self, name: str) -> Any:

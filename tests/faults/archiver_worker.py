@@ -24,9 +24,9 @@ class Mortal(SqlArchive):
 
     step = ""
 
-    def put(self, rows: Any) -> None:
+    def put(self, rows: Any, *confirm: Any) -> None:
         die_at("+commit", self.step)
-        super().put(rows)
+        super().put(rows, *confirm)
         die_at("commit", self.step)
 
     def delete(self, conversation_id: str) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -219,6 +220,30 @@ def test_what_is_done_while_a_conversation_is_found_to_be_abandoned_holds(lives:
     expected = "abandoned" if step == "conversation_collect" else "ended"
     assert [row.reason for row in lives.rows()] == ([expected] if how == "end" else [])
     assert not any(name[:1] == b"s" for name in lives.record("c1"))
+
+
+def test_what_was_deleted_before_a_new_life_goes_also_if_the_archiver_fails_when_that_has_left(lives: Lives) -> None:
+    async def fail() -> None:
+        raise errors.ArchiveError("The archive's disk is full", path="", reason="full")
+
+    async def scenario() -> None:
+        async with opened(lives) as store:
+            await ended(store)
+            await Sweeper(store).sweep()
+            with SqlArchive(lives.path) as archive:
+                (row,) = archive.lives("c1")
+                archive.put([replace(row, created_us=row.created_us - 1)])  # an older life
+            conversation = store.conversation("c1")
+            assert await conversation.resume()
+            assert await conversation.delete()
+            await conversation.state.set("b", 1)
+            await conversation.end()
+            with pytest.raises(errors.ArchiveError):
+                await Interrupted(store, "conversation_archived", fail).sweep()
+
+    asyncio.run(scenario())
+    lives.sweep()
+    assert [row.state for row in lives.rows()] == ['{"b":1}']
 
 
 def test_a_server_that_has_forgotten_its_scripts_is_swept_at_once(lives: Lives) -> None:

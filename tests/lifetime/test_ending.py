@@ -174,16 +174,22 @@ def test_many_end_it_at_once_beside_sweepers_and_it_is_merged_once(
 def broken(ended: EndedConversation, profile: dict[str, Any]) -> Any:
     if ended.conversation_id == "raises":
         raise ZeroDivisionError
+    if ended.conversation_id == "raises as a store of its own":
+        raise errors.NotAuthenticated("Nobody is logged in")
+    if ended.conversation_id == "conflicts":
+        raise errors.ConflictError("Somebody was quicker")
     return {"no mapping"} if ended.conversation_id == "no mapping" else {"object": object()}
 
 
-@pytest.mark.parametrize("name", ["raises", "no mapping", "cannot be stored"])
+@pytest.mark.parametrize(
+    "name", ["raises", "raises as a store of its own", "conflicts", "no mapping", "cannot be stored"]
+)
 def test_a_merge_function_that_fails_is_told_to_who_ends_and_holds_up_no_sweeper(
     open_store: Callable[..., Any], lives: Lives, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = open_store(merge=broken)
     filled(store, name, customer_id="cust")
-    with pytest.raises((ZeroDivisionError, errors.InvalidInput)):
+    with pytest.raises((ZeroDivisionError, errors.InvalidInput, errors.NotAuthenticated, errors.ConflictError)):
         store.conversation(name, customer_id="cust").end()
     assert store.conversation(name).ended()
     filled(store, "other").end()

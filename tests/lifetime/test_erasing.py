@@ -267,6 +267,18 @@ def test_what_is_written_after_a_deletion_keeps_nothing_of_before_in_the_archive
     assert [each.state for each in lives.rows()] == ['{"b":1}']
 
 
+def test_the_tool_calls_of_what_was_deleted_are_erased_with_its_customer(store: Any, lives: Lives) -> None:
+    conversation = store.conversation("c1", customer_id="cust")
+    conversation.state.set("a", 1)
+    store.customer("cust").link("c1")
+    lives.poke("c1", "Qcall", b"what was asked")
+    lives.poke("c1", "qcall", b"what was answered")
+    assert conversation.delete()
+    assert {b"Qcall", b"qcall"} <= set(lives.record("c1"))  # a repeat of the call is still answered
+    assert store.customer("cust").erase().conversations == ()
+    assert not {b"Qcall", b"qcall"} & set(lives.record("c1"))
+
+
 def test_an_erasure_does_not_narrow_a_deletion(store: Any, lives: Lives) -> None:
     conversation = archived(store, lives)
     with SqlArchive(lives.path) as archive:
