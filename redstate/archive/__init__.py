@@ -13,7 +13,7 @@ from redstate.archive.interface import ArchivedConversation, ArchiveRow, StateAr
 from redstate.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from redstate.archive.batch import SweepFigures
+    from redstate.archive.figures import SweepFigures
     from redstate.archive.sql import SqlArchive
     from redstate.archive.sweeper import Sweeper
 

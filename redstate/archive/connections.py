@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sqlite3
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -92,7 +91,7 @@ def _engine(url: sql.URL, timeout: float) -> sql.Engine:
     common: dict[str, Any] = {"max_overflow": -1, "hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         engine = sql.create_engine(url, connect_args={"timeout": timeout}, **common)
-        sql.event.listen(engine, "connect", lambda connection, _: _prepare_sqlite(connection, timeout))
+        sql.event.listen(engine, "connect", _prepare_sqlite)
         return engine
     given: dict[str, Any] = {"connect_timeout": math.ceil(timeout), "tcp_user_timeout": math.ceil(timeout * 1000)}
     settings = {name: value for name, value in given.items() if name not in url.query} | {"client_encoding": "utf8"}
@@ -102,13 +101,13 @@ def _engine(url: sql.URL, timeout: float) -> sql.Engine:
     return engine
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, timeout: float) -> None:
-    _have_a_log(connection, time.monotonic() + timeout)
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    _have_a_log(connection)
     for setting in _SQLITE_SETTINGS:
         connection.execute(setting)
 
 
-def _have_a_log(connection: sqlite3.Connection, deadline: float) -> None:
+def _have_a_log(connection: sqlite3.Connection) -> None:
     # The mode stays with the file. Setting it needs the file for oneself, so it is done once and not by everybody. Of
     # two that come at once, SQLite refuses one on the spot, as each would wait for the other: its timeout isn't used.
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
@@ -116,9 +115,11 @@ def _have_a_log(connection: sqlite3.Connection, deadline: float) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
             return  # where a file can have no log, such as without locks, it goes without one
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
-            time.sleep(0.005)
+        # For this it does wait, as long as its timeout says; then it is said to be locked.
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.rollback()
 
 
 def _prepare_postgres(connection: Any, timeout: float) -> None:

@@ -21,7 +21,7 @@ from redstate._child import CONFIGURATION, CRASHED, Reports, loop_factory, stop_
 from redstate._discovery import endpoint_from_url
 from redstate._named import named_merge
 from redstate._redaction import Redaction
-from redstate.archive.batch import SweepFigures
+from redstate.archive.figures import SweepFigures
 from redstate.archive.opening import async_store, named_archive, named_server, shown_archive
 from redstate.archive.sweeper import Sweeper
 from redstate.errors import ArchiveError, ConfigurationError, DataError, RedstateError, StoreError

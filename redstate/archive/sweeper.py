@@ -23,8 +23,9 @@ from redstate._async.ending import merge_leniently
 from redstate._call import Query
 from redstate._jitter import between
 from redstate._replies import ReplyError, query_error
-from redstate.archive.batch import Batch, SweepFigures
+from redstate.archive.batch import Batch
 from redstate.archive.conversation import ended_conversation
+from redstate.archive.figures import SweepFigures
 from redstate.archive.interface import ArchiveRow
 from redstate.archive.queries import check_row
 from redstate.archive.rows import row_of

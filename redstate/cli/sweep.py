@@ -18,7 +18,7 @@ from redstate import Backlog, _logs
 from redstate._child import loop_factory
 from redstate._named import search_current_folder
 from redstate._redaction import Redaction
-from redstate.archive.batch import SweepFigures
+from redstate.archive.figures import SweepFigures
 from redstate.archive.process import SweepSettings, stop_by_signal, sweep_until_stopped
 from redstate.archive.sweeper import Sweeper
 from redstate.errors import RedstateError

@@ -41,7 +41,7 @@ class Trouble:
         self._display = display
         self._conversations = conversations
         self._finished = 0
-        self._served: Counter[int] = Counter()
+        self._served: Mapping[str, int] = {}
         self._changed = asyncio.Event()
         self._since: float | None = None
         # Take-overs that are still to be told, by worker.
@@ -52,7 +52,7 @@ class Trouble:
     def progress(self, finished: int, served: Mapping[str, int]) -> None:
         """So many conversations have come to their end; ``served``: the worker of each that is going on."""
         self._finished = finished
-        self._served = Counter(served.values())
+        self._served = served
         self._changed.set()
 
     def observe(self, event: WorkerEvent) -> None:
@@ -70,7 +70,7 @@ class Trouble:
         if not supervisor.pids:
             raise DemoFailed("there is no worker left to kill")
         # Whoever claims first has a conversation, so one of them may have none just now.
-        victim = max(sorted(supervisor.pids), key=lambda worker: self._served[worker])
+        victim = max(sorted(supervisor.pids), key=Counter(self._served.values()).__getitem__)
         with contextlib.suppress(ProcessLookupError):
             os.kill(supervisor.pids[victim], signal.SIGKILL)
         self._since = time.monotonic()

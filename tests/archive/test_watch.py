@@ -13,7 +13,7 @@ from redstate import AsyncStore
 from redstate._call import Query
 from redstate._child import Reports
 from redstate._keys import due_part_key
-from redstate.archive.batch import SweepFigures
+from redstate.archive.figures import SweepFigures
 from redstate.archive.process import _Watch
 
 

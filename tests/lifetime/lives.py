@@ -10,7 +10,7 @@ import servers
 
 from redstate import AsyncStore
 from redstate._keys import conversation_key
-from redstate.archive.batch import SweepFigures
+from redstate.archive.figures import SweepFigures
 from redstate.archive.interface import ArchiveRow
 from redstate.archive.sql import SqlArchive
 from redstate.archive.sweeper import Sweeper
